@@ -113,13 +113,14 @@ impl EngineError {
             Self::Output { cause, .. } => cause.system_error(),
             Self::Sitemap(SitemapError::Kept(error)) | Self::SetUp(error) => Some(error),
             Self::Table(error) => error.system_error(),
-            Self::Saving(error) => Some(&error.cause),
+            Self::Saving(SavingError::Io { cause, .. }) => Some(cause),
             Self::Manifest(ManifestError::Write { cause, .. } | ManifestError::Remove { cause, .. }) => {
                 Some(cause)
             }
             Self::NoWorkers(_)
             | Self::NotOurs(_)
             | Self::Changed(_)
+            | Self::Saving(SavingError::Taken { .. })
             | Self::Sitemap(_)
             | Self::Cookies(_)
             | Self::Unbalanced(_) => None,

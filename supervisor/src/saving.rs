@@ -1,7 +1,7 @@
 //! The directory of the files that a job saves: made before the workers open it, and tidied up when the job is
 //! complete. The workers write the files ([`shared::save`]).
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,15 @@ const PRIVATE: u32 = 0o700;
 
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot save files to {}: {cause}", directory.display())]
-pub(crate) struct SavingError {
-    directory: PathBuf,
-    pub(crate) cause: io::Error,
+pub(crate) enum SavingError {
+    #[error("cannot save files to {}: {cause}", directory.display())]
+    Io { directory: PathBuf, cause: io::Error },
+    #[error(
+        "cannot save files to {}: another run, with the same output, saves to it; wait for its end, or name another \
+         directory or output",
+        directory.display()
+    )]
+    Taken { directory: PathBuf },
 }
 
 /// The directory of the files, prepared for a run.
@@ -42,25 +47,42 @@ pub(crate) fn prepare(save: &SaveSpec, output: &Output) -> Result<Prepared, Savi
         Err(error) if error.kind() == io::ErrorKind::NotFound => enter(save, resumes),
         entered => entered,
     };
-    prepared.map_err(|cause| SavingError { directory: save.directory.clone(), cause })
+    let directory = || save.directory.clone();
+    match prepared {
+        Ok(Some(prepared)) => Ok(prepared),
+        Ok(None) => Err(SavingError::Taken { directory: directory() }),
+        Err(cause) => Err(SavingError::Io { directory: directory(), cause }),
+    }
 }
 
-fn enter(save: &SaveSpec, resumes: bool) -> io::Result<Prepared> {
+/// Returns nothing if another run has the directory for unfinished files.
+fn enter(save: &SaveSpec, resumes: bool) -> io::Result<Option<Prepared>> {
     make(&save.directory, None)?;
     let works = save.directory.join(WORK_DIRECTORY);
     make(&works, Some(PRIVATE))?;
     let _guard = lock(&works)?;
     sweep(&works)?;
-    let work = work(save);
-    if !resumes {
-        remove(&work)?;
+    let path = work(save);
+    make(&path, Some(PRIVATE))?;
+    let mut work = open(&path)?;
+    if is_taken(&work) {
+        return Ok(None);
     }
-    make(&work, Some(PRIVATE))?;
-    Ok(Prepared { directory: open(&save.directory)?, work: lock(&work)? })
+    if !resumes {
+        remove(&path)?;
+        make(&path, Some(PRIVATE))?;
+        work = lock(&path)?;
+    }
+    Ok(Some(Prepared { directory: open(&save.directory)?, work }))
 }
 
-/// Removes what killed runs have left that no run goes on with, if this user may. A run that lives holds the lock of
-/// its directory.
+/// Locks a directory, unless another process has. Some network file systems know no locks of directories.
+fn is_taken(directory: &File) -> bool {
+    matches!(directory.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// Removes the directories that killed runs have left and that no run can continue, as far as this user may. A run that
+/// lives holds the lock of its directory.
 fn sweep(works: &Path) -> io::Result<()> {
     for entry in fs::read_dir(works)? {
         let entry = entry?;
@@ -93,13 +115,16 @@ fn open(directory: &Path) -> io::Result<File> {
 /// If it cannot be removed.
 pub(crate) fn clear(save: &SaveSpec) -> Result<(), SavingError> {
     let works = save.directory.join(WORK_DIRECTORY);
+    if !works.exists() {
+        return Ok(());
+    }
     let removed = lock(&works).and_then(|_guard| {
         let removed = remove(&work(save));
         // Another run may have unfinished files there.
         let _ = fs::remove_dir(&works);
         removed
     });
-    removed.map_err(|cause| SavingError { directory: save.directory.clone(), cause })
+    removed.map_err(|cause| SavingError::Io { directory: save.directory.clone(), cause })
 }
 
 fn work(save: &SaveSpec) -> PathBuf {
@@ -123,5 +148,36 @@ fn remove(directory: &Path) -> io::Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_another_run_uses_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let save = SaveSpec {
+            directory: dir.path().to_owned(),
+            name: "{id}".parse().unwrap(),
+            bytes_max: 1,
+            work: "job".to_owned(),
+            boot: String::new(),
+            held_max: 0,
+        };
+        let output = |resume| Output::File { path: "o".into(), overwrite: false, resume };
+        let prepared = prepare(&save, &output(false)).unwrap();
+        let part = work(&save).join("1.part");
+        fs::write(&part, "begun").unwrap();
+        for resume in [false, true] {
+            let error = prepare(&save, &output(resume)).unwrap_err().to_string();
+            assert!(error.contains("another run, with the same output"), "{error}");
+        }
+        drop(prepared);
+        prepare(&save, &output(true)).unwrap();
+        assert!(part.exists(), "it is continued");
+        prepare(&save, &output(false)).unwrap();
+        assert!(!part.exists());
     }
 }

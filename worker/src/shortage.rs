@@ -140,10 +140,15 @@ impl Shortages {
         while let Some(left) = until.checked_duration_since(clock::now()).filter(|left| !left.is_zero()) {
             thread::park_timeout(left);
         }
+        self.show_life();
+        true
+    }
+
+    /// Shows the supervisor that work goes on, although it takes long.
+    pub(crate) fn show_life(&self) {
         if let Some(black_box) = &self.inner.black_box {
             black_box.advance();
         }
-        true
     }
 
     /// Calls `open` until it no longer fails for a shortage, or the worker must give up.

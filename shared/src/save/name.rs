@@ -2,7 +2,7 @@
 //!
 //! What a server or a list says goes in, and a relative path of plain components comes out. Characters that some
 //! system gives a meaning are written as `%` and two digits. `~` is one of them, so the names made here for files
-//! that would have the same name, `NAME~ID`, are no other file's.
+//! that would have the same name, `NAME~HASH`, are those of no template.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -10,11 +10,14 @@ use std::fmt::Write as _;
 use percent_encoding::percent_decode_str;
 use sha1::{Digest as _, Sha1};
 
-/// Longest component in bytes. File systems allow 255; an id and the suffix of an unfinished file also need room.
+/// Longest component in bytes. File systems allow 255; a hash also needs room.
 pub const NAME_BYTES_MAX: usize = 200;
 
 /// Longest whole name in bytes. Programs fail on paths of 4096, and the directory is part of them.
 const PATH_BYTES_MAX: usize = 1024;
+
+/// How much of a hash tells two files of one name apart.
+const HASH_DIGITS: usize = 16;
 
 /// Most components of a name.
 const DEPTH_MAX: usize = 32;
@@ -59,13 +62,21 @@ impl FileName {
         self.components.last().map_or("index", String::as_str)
     }
 
-    /// A name that only this input can have, in the outermost `depth` directories.
+    /// Another name for content with this hash, in hexadecimal digits, in the outermost `depth` directories.
     #[must_use]
-    pub fn of_input(&self, id: u64, depth: usize) -> Self {
+    pub fn with_hash(&self, hash: &str, depth: usize) -> Self {
         let (stem, extension) = split_extension(self.last());
+        let hash: String = hash.chars().take(HASH_DIGITS).collect();
         let mut components: Vec<String> = self.directories().iter().take(depth).cloned().collect();
-        components.push(format!("{stem}~{id}{extension}"));
+        components.push(format!("{stem}~{hash}{extension}"));
         Self { components }
+    }
+
+    /// The name that only content with this hash has, in the outermost directory, whatever the template.
+    #[must_use]
+    pub fn of_content(hash: &str, extension: &str) -> Self {
+        let dot = if extension.is_empty() { "" } else { "." };
+        Self { components: vec![format!("~{hash}{dot}{extension}")] }
     }
 }
 
@@ -231,8 +242,9 @@ mod tests {
             let name = template.name(Subject { id, url: &url, sha256: SHA256, extension: &extension });
             check(&name);
             for depth in 0..3 {
-                check(&name.of_input(id, depth));
+                check(&name.with_hash(SHA256, depth));
             }
+            check(&FileName::of_content(SHA256, "jpg"));
         }
 
         #[test]
@@ -241,11 +253,11 @@ mod tests {
         }
 
         #[test]
-        fn no_value_gives_the_name_that_another_input_gets_instead(value in "\\PC{0,12}|[a-z.]{0,9}~7", id in any::<u64>()) {
+        fn no_value_gives_the_name_that_another_content_gets_instead(value in "\\PC{0,12}|[a-z.]{0,9}~7") {
             let name = FileName::of(&escaped(&value));
             prop_assert!(!name.last().contains('~'));
-            let suffix = format!("~{id}");
-            prop_assert!(name.of_input(id, 0).last().contains(&suffix));
+            let other = name.with_hash(SHA256, 0);
+            prop_assert!(other.last().contains("~e3b0c44298fc1c14"), "{}", other);
         }
 
         #[test]
@@ -270,10 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_taken_gets_the_id_before_its_extension() {
+    fn a_name_that_is_taken_gets_the_hash_before_its_extension() {
         let name = FileName::of("a/b/c.tar.gz");
-        assert_eq!(name.of_input(7, 9).to_string(), "a/b/c.tar~7.gz");
-        assert_eq!(name.of_input(7, 1).to_string(), "a/c.tar~7.gz");
-        assert_eq!(FileName::of("x").of_input(7, 0).to_string(), "x~7");
+        let hash = "0123456789abcdef0123";
+        assert_eq!(name.with_hash(hash, 9).to_string(), "a/b/c.tar~0123456789abcdef.gz");
+        assert_eq!(name.with_hash(hash, 1).to_string(), "a/c.tar~0123456789abcdef.gz");
+        assert_eq!(FileName::of("x").with_hash(hash, 0).to_string(), "x~0123456789abcdef");
+        assert_eq!(FileName::of_content("01", "gz").to_string(), "~01.gz");
+        assert_eq!(FileName::of_content("01", "").to_string(), "~01");
     }
 }

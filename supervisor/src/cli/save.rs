@@ -46,11 +46,20 @@ pub(super) fn saving(
     let needs_page = |rule: &Rule| matches!(rule, Rule::Body(_) | Rule::Css(_));
     let reads = reads || blocked.rules.iter().any(needs_page);
     let held_max = if reads { spec.body_bytes_max } else { 0 };
+    let directory = resolved(&directory)?;
+    let output = real_output(&place.output);
+    if let Some(output) = output.as_ref().filter(|output| output.starts_with(&directory)) {
+        return Err(Problem::Usage(format!(
+            "{} is below {}, where workers may write; name another directory with --save",
+            output.display(),
+            directory.display()
+        )));
+    }
     let save = SaveSpec {
-        directory: resolved(&directory)?,
+        directory,
         name: save_name,
         bytes_max: save_bytes_max,
-        work: work_name(&place.output),
+        work: work_name(output.as_deref()),
         boot: fs::read_to_string(BOOT_ID).map(|id| id.trim().to_owned()).unwrap_or_default(),
         held_max,
     };
@@ -87,13 +96,25 @@ fn resolved(directory: &Path) -> Result<PathBuf, Problem> {
     }
 }
 
+/// The output, without links, if it is a file that a later run can go on with.
+fn real_output(output: &Output) -> Option<PathBuf> {
+    let Output::File { path, .. } = output else { return None };
+    // A pipe or a device keeps nothing.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return None;
+    }
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    match (path.parent().map(fs::canonicalize), path.file_name()) {
+        (Some(Ok(parent)), Some(name)) => Some(parent.join(name)),
+        // The run fails when it opens the output.
+        (_, _) => Some(path),
+    }
+}
+
 /// The name of the directory for unfinished files. A resumed run has the same output, and finds them again.
-fn work_name(output: &Output) -> String {
+fn work_name(output: Option<&Path>) -> String {
     match output {
-        Output::File { path, .. } => {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            format!("{:016x}", xxh3_64(path.as_os_str().as_encoded_bytes()))
-        }
-        Output::Stdout | Output::Discard => format!("{UNRECORDED}{:016x}", fastrand::u64(..)),
+        Some(path) => format!("{:016x}", xxh3_64(path.as_os_str().as_encoded_bytes())),
+        None => format!("{UNRECORDED}{:016x}", fastrand::u64(..)),
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn run_job(plan: &Plan, context: &mut RunContext<'_>) -> Result<JobRe
         Opened::Ready(destination) => run(plan, *destination, context),
         Opened::Complete(path) => {
             let complete = journal::check_complete(&path, plan).map_err(EngineError::NotOurs)?;
+            clear(plan, context);
             manifest::write(plan, manifest::totals(&complete))?;
             Ok(JobReport::Complete(Box::new(complete)))
         }
@@ -61,8 +62,7 @@ pub(super) fn run(
         journal.store.report_to(Arc::clone(committed));
     }
     let is_recorded = destination.journal.is_some();
-    let save = kinds::saved(&plan.work);
-    let _unfinished = match save {
+    let _unfinished = match kinds::saved(&plan.work) {
         Some(save) => {
             let Prepared { directory, work } = saving::prepare(save, &plan.output)?;
             if let Some(journal) = &mut destination.journal {
@@ -77,14 +77,21 @@ pub(super) fn run(
     let report = append(plan, destination, context)?;
     context.observer.ended(&report.snapshot());
     // Without a journal, no run will go on with them.
-    if let Some(save) = save.filter(|_| report.ended.is_complete() || !is_recorded) {
-        saving::clear(save)?;
+    if report.ended.is_complete() || !is_recorded {
+        clear(plan, context);
     }
     if report.ended.is_complete() {
         let summary = &report.run.summary;
         manifest::write(plan, Totals { ok: summary.ok, failed: summary.failed })?;
     }
     Ok(JobReport::Ran(Box::new(report)))
+}
+
+/// Removes what is left of unfinished files. All that was asked for is done without that.
+fn clear(plan: &Plan, context: &mut RunContext<'_>) {
+    if let Some(Err(error)) = kinds::saved(&plan.work).map(saving::clear) {
+        context.observer.message(&error.to_string());
+    }
 }
 
 /// Reads the sitemaps, if there are any, then runs the targets.

@@ -3,31 +3,47 @@
 //!
 //! `/blob/NAME?bytes=N`, with `Range` and `If-Range`, and an `ETag` of the name, the size and the version.
 //! `break_at=K` ends the connection of the first request for the file after K bytes, `version=V` gives other content.
+//! `/sha256/NAME?bytes=N` is the hash of the file, in hexadecimal digits.
+//!
+//! Pieces are not copied, so that the server costs little beside the clients that are measured with it.
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{self, Poll};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use hyper::body::Frame;
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use sha2::{Digest as _, Sha256};
 
 use super::Origin;
 
 /// Size of the pieces.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// Bytes at the start of each piece that no other piece has.
+const STAMP_BYTES: usize = 16;
+
+/// What follows the stamp, in every piece of every file.
+static FILLING: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut filling = vec![0; PIECE_BYTES - STAMP_BYTES];
+    fastrand::Rng::with_seed(1).fill(&mut filling);
+    filling.into()
+});
+
 /// The files whose connection was ended once.
 pub(super) type Broken = Mutex<HashSet<String>>;
 
 pub(super) fn routes() -> Router<Arc<Origin>> {
-    Router::new().route("/blob/{*name}", get(blob))
+    Router::new().route("/blob/{*name}", get(blob)).route("/sha256/{*name}", get(sha256))
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,12 +55,34 @@ struct BlobQuery {
     /// Answers as if ranges did not exist.
     #[serde(default)]
     whole: bool,
+    /// What is wrong with the answer to a request for a range.
+    lie: Option<Lie>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Lie {
+    /// It is of another version, and says so.
+    Version,
+    /// It is the whole file.
+    Long,
+    /// It has no length, and ends after a thousand bytes; the second one is right.
+    Short,
+    /// It is said to be compressed.
+    Packed,
+}
+
+impl Origin {
+    /// Whether it is the first time that something may go wrong with this file.
+    fn breaks_first(&self, name: &str) -> bool {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
+    }
 }
 
 /// The content of a file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Content {
-    table: Arc<[u8]>,
+    seed: u64,
 }
 
 impl Content {
@@ -53,28 +91,40 @@ impl Content {
     pub fn new(name: &str, version: u64) -> Self {
         let seed =
             name.bytes().fold(version, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
-        let mut table = vec![0; PIECE_BYTES];
-        fastrand::Rng::with_seed(seed).fill(&mut table);
-        Self { table: table.into() }
+        Self { seed }
     }
 
-    /// At most a piece of it, from `at` on and before `end`.
+    /// What of it can be had at once, from `at` on and before `end`; nothing if there is nothing.
     #[must_use]
-    pub fn piece(&self, at: u64, end: u64) -> Vec<u8> {
+    pub fn piece(self, at: u64, end: u64) -> Bytes {
         let size = PIECE_BYTES as u64;
         let (number, from) = (at / size, usize::try_from(at % size).unwrap_or(0));
         let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
         let to = from.saturating_add(left).min(PIECE_BYTES);
-        // So that no two pieces are the same.
-        let mask = number.to_le_bytes();
-        let bytes = self.table.get(from..to).unwrap_or_default();
-        let start = from % mask.len();
-        let mask: Vec<u8> = mask.iter().cycle().skip(start).take(mask.len()).copied().collect();
-        bytes
-            .chunks(mask.len())
-            .flat_map(|chunk| chunk.iter().zip(&mask).map(|(byte, mask)| byte ^ mask))
-            .collect()
+        match from.checked_sub(STAMP_BYTES) {
+            Some(from) => FILLING.slice(from..to - STAMP_BYTES),
+            None => {
+                let stamp = [self.seed.to_be_bytes(), number.to_be_bytes()].concat();
+                Bytes::from(stamp).slice(from..to.min(STAMP_BYTES))
+            }
+        }
     }
+
+    /// The hash of the first `bytes` bytes, in hexadecimal digits.
+    #[must_use]
+    pub fn sha256(self, bytes: u64) -> String {
+        let (mut hasher, mut at) = (Sha256::new(), 0);
+        while at < bytes {
+            let piece = self.piece(at, bytes);
+            at += piece.len() as u64;
+            hasher.update(&piece);
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+async fn sha256(Path(name): Path<String>, Query(query): Query<BlobQuery>) -> String {
+    Content::new(&name, query.version).sha256(query.bytes)
 }
 
 async fn blob(
@@ -93,14 +143,27 @@ async fn blob(
             return (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, range)]).into_response();
         }
     };
-    let breaks = query.break_at.filter(|_| {
-        let mut broken = origin.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        broken.insert(name.clone())
-    });
-    let body = body(Content::new(&name, query.version), from, query.bytes, breaks);
-    let mut response = (status, body).into_response();
+    let breaks = query.break_at.filter(|_| origin.breaks_first(&name));
+    let mut body =
+        Pieces { content: Content::new(&name, query.version), at: from, stop: breaks, end: query.bytes };
+    let lie = query.lie.filter(|_| status == StatusCode::PARTIAL_CONTENT);
+    let lie = lie.filter(|lie| *lie != Lie::Short || origin.breaks_first(&format!("{name} short")));
+    match lie {
+        Some(Lie::Version) => body.content = Content::new(&name, query.version + 1),
+        Some(Lie::Long) => body.at = 0,
+        Some(Lie::Short) => body.end = from + 1000,
+        Some(Lie::Packed) | None => {}
+    }
+    let (at, end) = (body.at, body.end);
+    let mut response = (status, Body::new(body)).into_response();
     let out = response.headers_mut();
-    out.insert(header::CONTENT_LENGTH, (query.bytes - from).into());
+    if lie != Some(Lie::Short) {
+        out.insert(header::CONTENT_LENGTH, (end - at).into());
+    }
+    if lie == Some(Lie::Packed) {
+        out.insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
+    }
+    let tag = if lie == Some(Lie::Version) { "\"another\"".to_owned() } else { tag };
     out.insert(header::ACCEPT_RANGES, header::HeaderValue::from_static("bytes"));
     out.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/octet-stream"));
     if let Ok(tag) = tag.parse() {
@@ -122,38 +185,32 @@ fn range(headers: &HeaderMap, tag: &str, bytes: u64) -> Option<u64> {
     first.parse().ok().filter(|_| is_rest && same)
 }
 
-fn body(content: Content, from: u64, end: u64, breaks: Option<u64>) -> Body {
-    let (sender, receiver) = mpsc::channel(2);
-    tokio::spawn(async move {
-        let stop = breaks.unwrap_or(u64::MAX);
-        let mut at = from;
-        while at < end.min(stop) {
-            let piece = content.piece(at, end.min(stop));
-            at += piece.len() as u64;
-            if sender.send(Ok(Bytes::from(piece))).await.is_err() {
-                return;
-            }
-        }
-        if at < end {
-            let _ = sender.send(Err(io::Error::from(io::ErrorKind::ConnectionReset))).await;
-        }
-    });
-    Body::new(Pieces { receiver })
-}
-
-/// A body fed by a task.
+/// The rest of a file, which is made while it is sent.
 struct Pieces {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    content: Content,
+    at: u64,
+    /// Where the connection breaks.
+    stop: Option<u64>,
+    end: u64,
 }
 
-impl axum::body::HttpBody for Pieces {
+impl HttpBody for Pieces {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<io::Result<hyper::body::Frame<Bytes>>>> {
-        self.receiver.poll_recv(cx).map(|piece| piece.map(|bytes| bytes.map(hyper::body::Frame::data)))
+        mut self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let end = self.end.min(self.stop.unwrap_or(u64::MAX));
+        if self.at >= self.end {
+            return Poll::Ready(None);
+        }
+        let piece = self.content.piece(self.at, end);
+        if piece.is_empty() {
+            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
+        }
+        self.at += piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }

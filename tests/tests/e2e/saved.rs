@@ -13,13 +13,7 @@ use crate::harness::{Dir, MODES, Origin, TestCommand, by_id, fetch, kind, normal
 
 /// The hash of a file of the origin.
 fn hash(name: &str, bytes: u64) -> String {
-    let (content, mut hasher, mut at) = (Content::new(name, 0), Sha256::new(), 0);
-    while at < bytes {
-        let piece = content.piece(at, bytes);
-        at += piece.len() as u64;
-        hasher.update(&piece);
-    }
-    hex(&hasher.finalize())
+    Content::new(name, 0).sha256(bytes)
 }
 
 fn hash_of(path: &Path) -> String {
@@ -142,6 +136,36 @@ fn a_body_that_breaks_off_is_continued_within_its_attempts() {
 }
 
 #[test]
+fn a_wrong_rest_is_not_joined_to_a_file() {
+    for mode in ["sequential", "concurrent"] {
+        for lie in ["version", "long", "short", "packed"] {
+            let (origin, dir) = (Origin::start(), Dir::new());
+            let url = origin.url(&format!("/blob/a?bytes=3000000&break_at={}&lie={lie}", 2 << 20));
+            let records = save(&dir, "d", &["--mode", mode]).urls([url]).run().exits(0).records();
+            check(&dir.path("d"), &records);
+            assert_eq!(records[0]["sha256"], hash("a", 3_000_000), "{mode} {lie}");
+            assert_eq!(records[0]["status"], 200, "{mode} {lie}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_the_system_does_not_allow_is_too_large_and_the_others_are_saved() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let urls = ["/blob/a?bytes=3000000", "/blob/b?bytes=1000"].map(|path| origin.url(path));
+    for mode in ["sequential", "concurrent"] {
+        let flags = ["--mode", mode, "-o", "-"];
+        let run = save(&dir, mode, &flags).urls(&urls);
+        let records =
+            run.under(&["sh", "-c", "ulimit -f 2000 && exec \"$@\"", "sh"]).run().exits(3).records();
+        check(&dir.path(mode), &records);
+        let records = by_id(records);
+        assert_eq!(kind(&records[&0]), "too_large", "{mode}");
+        assert_eq!(records[&1]["sha256"], hash("b", 1000), "{mode}");
+    }
+}
+
+#[test]
 fn killed_again_and_again_every_file_is_whole_in_the_end() {
     const COUNT: usize = 60;
     for mode in ["parallel", "both"] {
@@ -207,11 +231,32 @@ fn limits_and_failures_leave_no_file() {
 fn bodies_are_extracted_up_to_the_limit_for_pages() {
     let (origin, dir) = (Origin::shared(), Dir::new());
     let urls = ["/huge?bytes=100000", "/huge?bytes=1000"].map(|path| origin.url(path));
-    let flags = ["--select", "t=title", "--body-bytes-max", "50KB"];
-    let records = save(&dir, "d", &flags).urls(&urls).run().exits(0).records();
-    check(&dir.path("d"), &records);
-    let records = by_id(records);
-    assert_eq!((&records[&0]["fields"]["t"], &records[&1]["fields"]["t"]), (&Value::Null, &"Huge".into()));
+    let page = ["--select", "t=title", "--body-bytes-max", "50KB", "--blocked-if", "css:#captcha"];
+    // What is too large is not read at all, so nothing can be wrong with it.
+    for (name, flags) in [("page", &page[..]), ("json", &["--select", "t=$.a", "--body-bytes-max", "500B"])] {
+        let records = save(&dir, name, flags).urls(&urls).run().records();
+        let records = by_id(records);
+        assert_eq!(records[&0]["fields"]["t"], Value::Null, "{name}");
+        assert!(records[&0].get("error").is_none(), "{name}: {}", records[&0]);
+        assert!(records[&0]["file"].is_string(), "{name}");
+        if name == "page" {
+            assert_eq!(records[&1]["fields"]["t"], "Huge");
+        }
+    }
+}
+
+#[test]
+fn runs_whose_outputs_keep_nothing_share_a_directory() {
+    let (origin, dir) = (Origin::shared(), Dir::new());
+    let flags = ["-o", "/dev/null"];
+    let slow = origin.url("/drip?bytes=1000&seconds=1000");
+    let run = save(&dir, "d", &flags).urls([slow]).spawn();
+    let begun = || Some(()).filter(|()| dir.path("d").exists() && !files(&dir.path("d")).is_empty());
+    run.until("unfinished file", begun);
+    save(&dir, "d", &flags).urls([origin.url("/blob/b?bytes=1")]).run().exits(0);
+    assert_eq!(files(&dir.path("d")).len(), 2, "the first run is at work");
+    run.signal(Signal::SIGKILL);
+    run.wait();
 }
 
 #[test]
@@ -226,6 +271,7 @@ fn what_cannot_be_is_refused_at_the_start() {
         (&["--save", "d", "--save-name", "../{id}"], 2, "begins with a dot"),
         (&["--save-name", "{id}"], 2, "--save <DIR>"),
         (&["--save", "d", "--blocked-if", "repeats"], 2, "cannot be combined with --save"),
+        (&["--save", ".", "-o", "o.jsonl"], 2, "where workers may write"),
     ] {
         fetch().current_dir(dir.root()).args(flags).urls([&url]).run().exits(code).says(says);
     }

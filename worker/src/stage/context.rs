@@ -225,7 +225,7 @@ impl Context {
             worker: Some(self.slot),
             elapsed_us: Some(elapsed_us),
             // How much of a failed body arrived depends on how the network cut it; records do not.
-            bytes: findings.bytes.filter(|_| error.is_none()),
+            bytes: findings.bytes.filter(|_| error.is_none() || saved.is_some()),
             charset: findings.charset,
             content_type: saved.map(|saved| saved.content_type.as_str()),
             file: saved.map(|saved| saved.file.as_str()),

@@ -10,6 +10,7 @@
 //! Whatever goes wrong with a target ends as its record; nothing here fails as a whole once it is set up.
 
 mod blocked;
+mod content_length;
 mod context;
 pub(crate) mod csv;
 mod decode;

@@ -14,7 +14,7 @@ pub(in crate::cli) struct SaveFlags {
     ///
     /// The record gets file, sha256 and content_type. A file has its name only when it is complete. A body that breaks
     /// off is continued if the server allows it, also by --resume. No file is replaced by other content: if a name is
-    /// taken, the file is called NAME~ID. Fields are extracted from bodies up to --body-bytes-max; those of larger ones
+    /// taken, the file is called NAME~HASH. Fields are extracted from bodies up to --body-bytes-max; those of larger ones
     /// are null.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(in crate::cli) save: Option<PathBuf>,

@@ -1,12 +1,15 @@
 //! A response's body while it arrives: counts it, decodes it and enforces the limit.
 
+use std::mem;
+
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::CONTENT_TYPE;
 
 use super::limits::Limits;
 use super::rules::Rules;
+use crate::stage::content_length::content_length;
 use crate::stage::decode::{DecodeError, Decoder, Progress, codings};
-use crate::stage::save::FileSlot;
+use crate::stage::save::{FileSlot, PIECE_BYTES};
 
 /// Maximum bytes to reserve for a body because of its `Content-Length` alone.
 const RESERVE_BYTES_MAX: u64 = 256 * 1024;
@@ -23,6 +26,8 @@ pub(super) struct Body {
     waiting: Vec<u8>,
     /// What is held in memory of it.
     bytes: Vec<u8>,
+    /// How much of `bytes` the file that it is saved as has.
+    passed: usize,
     /// Bytes that are no longer held in memory.
     dropped: u64,
     limits: Limits,
@@ -33,9 +38,10 @@ impl Body {
     /// accepted.
     pub(super) fn begin(headers: &HeaderMap, rules: &Rules, limits: Limits) -> Result<Self, DecodeError> {
         let codings = codings(headers)?;
-        let length = content_length(headers);
+        let length = limits.rest.map(|rest| rest.bytes).or_else(|| content_length(headers));
+        let offset = limits.rest.map_or(0, |rest| rest.offset);
         let bytes_max = if codings.is_empty() { limits.bytes_max } else { limits.wire_bytes_max() };
-        if !rules.cuts && length.is_some_and(|length| length.saturating_add(limits.offset) > bytes_max) {
+        if !rules.cuts && length.is_some_and(|length| length.saturating_add(offset) > bytes_max) {
             return Err(DecodeError::TooLarge);
         }
         let decoder = if codings.is_empty() { None } else { Some(Decoder::new(&codings)?) };
@@ -45,8 +51,9 @@ impl Body {
             content_type: content_type(headers),
             decoder,
             waiting: Vec::new(),
-            bytes: Vec::with_capacity(announced(headers).min(limits.held_max())),
-            dropped: limits.offset,
+            bytes: Vec::with_capacity(announced(headers).min(limits.reserve_max())),
+            passed: 0,
+            dropped: offset,
             limits,
         })
     }
@@ -82,27 +89,25 @@ impl Body {
         Ok(progress)
     }
 
-    /// Passes what was decoded since the last call to the file that it is saved as.
-    pub(super) fn pass_on(&mut self, passed: usize, file: &mut FileSlot) {
-        file.push(self.bytes.get(passed..).unwrap_or_default());
-        if self.dropped > 0 || self.bytes.len() > self.limits.held_max() {
-            let bytes = self.bytes.len() as u64;
-            self.dropped = self.dropped.saturating_add(bytes);
-            self.bytes.clear();
-            if let Some(decoder) = &mut self.decoder {
-                decoder.taken_out(bytes);
-            }
+    /// Passes what is decoded to the file that it is saved as, if that is worth a write, or `all`.
+    pub(super) fn pass_on(&mut self, all: bool, file: &mut FileSlot) {
+        if self.limits.held_max.is_none() || self.bytes.len() - self.passed < PIECE_BYTES && !all {
+            return;
         }
-    }
-
-    /// Whether it is saved as a file.
-    pub(super) const fn is_saved(&self) -> bool {
-        self.limits.held_max.is_some()
-    }
-
-    /// Bytes held in memory.
-    pub(super) const fn held(&self) -> usize {
-        self.bytes.len()
+        if self.dropped == 0 && self.bytes.len() <= self.limits.held_max() {
+            file.push(self.bytes.get(self.passed..).unwrap_or_default().to_vec());
+            self.passed = self.bytes.len();
+            return;
+        }
+        let bytes = self.bytes.len() as u64;
+        self.dropped = self.dropped.saturating_add(bytes);
+        let mut piece =
+            mem::replace(&mut self.bytes, Vec::with_capacity(if all { 0 } else { 2 * PIECE_BYTES }));
+        piece.drain(..mem::take(&mut self.passed));
+        file.push(piece);
+        if let Some(decoder) = &mut self.decoder {
+            decoder.taken_out(bytes);
+        }
     }
 
     /// Largest body that is accepted.
@@ -110,9 +115,10 @@ impl Body {
         self.limits.bytes_max
     }
 
-    /// Whether the body ended before its announced length.
+    /// Whether the body has another length than was announced. It is then shorter, or not the rest of a file that it
+    /// said it was.
     pub(super) fn is_short(&self) -> bool {
-        self.length.is_some_and(|length| self.received < length)
+        self.length.is_some_and(|length| self.received != length)
     }
 
     /// Returns the bytes decoded so far.
@@ -140,13 +146,4 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
 pub(super) fn announced(headers: &HeaderMap) -> usize {
     let length = content_length(headers).unwrap_or(0);
     usize::try_from(length.min(RESERVE_BYTES_MAX)).unwrap_or(0)
-}
-
-/// The content length. Both clients have already rejected repeated or contradictory ones.
-pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return None;
-    }
-    let value = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
-    value.split(',').next()?.trim().parse().ok()
 }

@@ -20,9 +20,8 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use shared::protocol::ExitFault;
 use shared::record::ErrorKind;
-use url::Url;
 
-use super::body::{Body, content_length};
+use super::body::Body;
 use super::fault::Fault;
 use super::hop::CurrentHop;
 use super::limits::Limits;
@@ -31,6 +30,7 @@ use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::rules::Rules;
 use super::scope::{Distance, Homes};
 use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
+use crate::stage::content_length::content_length;
 use crate::stage::decode::{DecodeError, Progress};
 use crate::stage::save::FileSlot;
 
@@ -141,8 +141,8 @@ impl<'a> Exchange<'a> {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
-        if let Some(file) = self.recording.file.as_ref() {
-            file.ask_for_rest(self.file_url().as_str(), request.headers_mut());
+        if let Some(file) = self.recording.file.as_mut() {
+            file.ask_for_rest(&target::public(self.hop.url.clone()), request.headers_mut());
         }
         if let Some(cookies) = &self.hop.rules.cookies {
             cookies.send(&self.hop.url, request.headers_mut());
@@ -218,6 +218,9 @@ impl<'a> Exchange<'a> {
         let limits = self.limits(head);
         match Body::begin(&head.headers, self.hop.rules, limits) {
             Ok(body) => {
+                if limits.held_max.is_some() {
+                    self.begin_file(head, limits);
+                }
                 self.phase = Phase::Body(Box::new(body));
                 Flow::Read
             }
@@ -225,23 +228,31 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Begins the file of a body that is saved, and returns the limits of the body.
-    fn limits(&mut self, head: &Parts) -> Limits {
-        let unsaved = Limits { bytes_max: self.hop.rules.body_bytes_max, held_max: None, offset: 0 };
-        let Some(limits) = self.hop.rules.saved.filter(|_| self.refusal.is_none()) else { return unsaved };
-        let url = self.file_url();
-        let Some(file) = self.recording.file.as_mut() else { return unsaved };
-        let offset = file.begin(url.as_str(), head);
-        if offset > 0 {
-            // The file is as if it had come at once, and so is its record.
-            self.hop.status = Some(200);
+    /// The limits of the body that follows.
+    fn limits(&self, head: &Parts) -> Limits {
+        match (self.hop.rules.saved, &self.recording.file) {
+            (Some(limits), Some(file)) if self.refusal.is_none() => {
+                Limits { rest: file.rest(head), ..limits }
+            }
+            (_, _) => Limits { bytes_max: self.hop.rules.body_bytes_max, held_max: None, rest: None },
         }
-        Limits { offset, ..limits }
     }
 
-    /// The URL of this hop, as it is noted beside an unfinished file.
-    fn file_url(&self) -> Url {
-        target::public(self.hop.url.clone())
+    fn begin_file(&mut self, head: &Parts, limits: Limits) {
+        if let Some(file) = self.recording.file.as_mut() {
+            file.begin(&target::public(self.hop.url.clone()), head);
+        }
+        if limits.rest.is_some() {
+            // The file is as if it had come at once, and so is its record.
+            self.hop.status = Some(StatusCode::OK.as_u16());
+        }
+    }
+
+    /// Passes what is decoded of the body to its file, if it is saved.
+    fn pass_on(&mut self, all: bool) {
+        if let (Phase::Body(body), Some(file)) = (&mut self.phase, self.recording.file.as_mut()) {
+            body.pass_on(all, file);
+        }
     }
 
     /// Handles a piece of the body.
@@ -249,9 +260,8 @@ impl<'a> Exchange<'a> {
         self.recording.chunk(chunk);
         match &mut self.phase {
             Phase::Body(body) => {
-                let held = body.held();
                 let pushed = body.push(chunk);
-                self.progressed(pushed, held)
+                self.progressed(pushed)
             }
             Phase::Drain { left, next } => {
                 *left = left.saturating_sub(chunk.len() as u64);
@@ -270,18 +280,17 @@ impl<'a> Exchange<'a> {
     /// Goes on with the work that the last piece of the body left.
     pub(super) fn go_on(&mut self) -> Flow {
         let Phase::Body(body) = &mut self.phase else { return Flow::Stop };
-        let held = body.held();
         let pushed = body.go_on();
-        self.progressed(pushed, held)
+        self.progressed(pushed)
     }
 
-    /// Handles what has become of a piece; `held` bytes were decoded before it.
-    fn progressed(&mut self, pushed: Result<Progress, DecodeError>, held: usize) -> Flow {
-        if let (Phase::Body(body), Some(file)) = (&mut self.phase, self.recording.file.as_mut())
-            && body.is_saved()
-        {
-            body.pass_on(held, file);
+    /// Handles what has become of a piece.
+    fn progressed(&mut self, pushed: Result<Progress, DecodeError>) -> Flow {
+        if self.recording.file.as_ref().is_some_and(|file| file.is_lost()) {
+            // It makes no record.
+            return self.stop(Err(self.hop.explain(&Fault::Closed, None)));
         }
+        self.pass_on(false);
         match pushed {
             Ok(Progress::Done) => Flow::Read,
             Ok(Progress::More) => Flow::Work,
@@ -305,6 +314,7 @@ impl<'a> Exchange<'a> {
 
     /// Handles the end of the body, as HTTP's framing defines it.
     pub(super) fn on_end(&mut self) {
+        self.pass_on(true);
         match mem::replace(&mut self.phase, Phase::Head) {
             Phase::Body(body) => {
                 let outcome = self.conclude(*body);
@@ -318,6 +328,7 @@ impl<'a> Exchange<'a> {
     /// Handles a fault. The connection is gone.
     pub(super) fn on_fault(&mut self, fault: &Fault) {
         self.note_exit_fault(fault);
+        self.pass_on(true);
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
         self.recording.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });

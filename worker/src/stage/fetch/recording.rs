@@ -104,6 +104,11 @@ impl Recording {
         self.file.as_ref()?.saved()
     }
 
+    /// Whether the page is in memory, and not only in its file.
+    pub(in crate::stage) fn holds_page(&self) -> bool {
+        self.file.as_ref().is_none_or(|file| file.is_held())
+    }
+
     /// How the server answered the last request; `None` if there was no answer.
     pub(crate) const fn reply(&self) -> Option<Reply> {
         self.reply

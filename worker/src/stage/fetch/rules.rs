@@ -91,7 +91,7 @@ impl Rules {
             saved: spec.save.as_ref().map(|save| Limits {
                 bytes_max: save.bytes_max,
                 held_max: Some(save.held_max),
-                offset: 0,
+                rest: None,
             }),
             cuts: false,
             redirects_max: spec.redirects_max,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use shared::job::{FetchSpec, JobSpec, RecordEncoding};
 use shared::protocol::Target;
+use shared::record::FieldValue;
 use shared::save::SaveSpec;
+use shared::select;
 
 use super::response::{Client, Response, at_once, conclude, fetch, fetch_interleaved};
 use crate::shortage::Shortages;
@@ -24,6 +26,8 @@ use extract::{Extractor, Kind, Page};
 pub(crate) struct Fetch<C> {
     client: C,
     extractor: Extractor,
+    /// Number of values that it finds in a page.
+    fields: usize,
     rules: PageRules,
     parse_timeout: Duration,
     /// Which groups of a robots.txt apply.
@@ -50,7 +54,8 @@ impl<C: Client> Fetch<C> {
                 .with_context(|| format!("cannot open the directory {}", save.directory.display()))
         };
         let files = spec.save.as_deref().map(open).transpose()?;
-        Ok(Self { client, extractor, rules, parse_timeout: job.parse_timeout, robots_token, files })
+        let fields = select::names(&job.fields, job.each.as_ref(), &job.presets).len();
+        Ok(Self { client, extractor, fields, rules, parse_timeout: job.parse_timeout, robots_token, files })
     }
 
     /// The file of a target, if its body is to be saved.
@@ -78,17 +83,26 @@ impl<C: Client> Fetch<C> {
         };
         Findings::of_response(fetched, charset, product)
     }
+
+    /// What is known of a page that only its file holds.
+    fn unread(&self, fetched: Fetched) -> Findings {
+        let product = Product::Fields(vec![FieldValue::Null; self.fields]);
+        Findings::of_response(fetched, None, product)
+    }
 }
 
 impl<C: Client> Compute for Fetch<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        conclude(&self.client, context, target, answer, out, |outcome, recording| {
+        conclude(&self.client, context, target, answer, out, |outcome, judged, recording| {
             if target.is_robots() {
                 return robots::read(outcome, &self.robots_token);
             }
-            self.rules.apply(outcome, recording, |fetched| self.read(fetched))
+            match outcome {
+                Ok(fetched) if !recording.holds_page() => self.unread(fetched),
+                outcome => self.rules.apply(outcome, judged, recording, |fetched| self.read(fetched)),
+            }
         })
     }
 }
@@ -97,7 +111,7 @@ impl Blocking for Fetch<blocking::Client> {
     fn wait(&mut self, context: &Context, target: &Target) -> Response {
         let file = self.file(target);
         let mut response = fetch(&mut self.client, context, target, Wanted::of(target), file);
-        at_once(response.end_file(target, |fetched| self.rules.allow(fetched)));
+        at_once(response.end_file(&self.client, context, target, &self.rules));
         response
     }
 }
@@ -106,7 +120,7 @@ impl Interleaved for Fetch<event_loop::Client> {
     async fn wait(&self, context: &Context, target: &Target) -> Response {
         let file = self.file(target);
         let mut response = fetch_interleaved(&self.client, context, target, Wanted::of(target), file).await;
-        response.end_file(target, |fetched| self.rules.allow(fetched)).await;
+        response.end_file(&self.client, context, target, &self.rules).await;
         response
     }
 }

@@ -11,18 +11,21 @@ use shared::protocol::Target;
 use shared::record::ErrorKind;
 use url::Url;
 
+use crate::stage::blocked::{Judgement, PageRules};
 use crate::stage::context::{Computed, Context, Waited, run_hook};
 use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::recording::Recording;
 use crate::stage::fetch::{Failure, Fetched, Outcome, Wanted, blocking, event_loop};
 use crate::stage::findings::Findings;
-use crate::stage::save::FileSlot;
+use crate::stage::save::{FileSlot, FileTooLarge};
 
 /// What came back for a target, before anything was computed from it.
 #[derive(Debug)]
 pub(crate) struct Response {
     started_us: u64,
     outcome: Outcome,
+    /// What the rules about pages say, if that had to be known before its file has a name.
+    judged: Option<Judgement>,
     recording: Recording,
 }
 
@@ -79,7 +82,7 @@ pub(super) fn fetch(
         Ok(url) => client.fetch(url, wanted, target.exit, &mut recording),
         Err(_) => Err(not_utf8()),
     };
-    Response { started_us, outcome, recording }
+    Response { started_us, outcome, judged: None, recording }
 }
 
 /// Fetches a target together with others. The black box names it each time that the work goes on, because a wait is
@@ -109,22 +112,60 @@ pub(super) async fn fetch_interleaved(
             .await
         }
     };
-    Response { started_us, outcome, recording }
+    Response { started_us, outcome, judged: None, recording }
 }
 
 impl Response {
-    /// Ends the file of the body, if bodies are saved: with a name if the target has succeeded with a page that
-    /// `is_wanted`.
-    pub(super) async fn end_file(&mut self, target: &Target, is_wanted: impl FnOnce(&Fetched) -> bool) {
-        let Some(file) = &mut self.recording.file else { return };
+    /// Ends the file of the body, if bodies are saved: with a name if the target has succeeded with a page that the
+    /// rules allow.
+    pub(super) async fn end_file(
+        &mut self,
+        client: &impl Client,
+        context: &Context,
+        target: &Target,
+        rules: &PageRules,
+    ) {
+        let Self { outcome, judged, recording, .. } = self;
+        let Some(file) = &mut recording.file else { return };
         let url = std::str::from_utf8(&target.input).ok().and_then(|input| Url::parse(input).ok());
-        match (&self.outcome, url) {
-            (Ok(fetched), Some(url)) if is_wanted(fetched) => {
-                file.finish(url, fetched.content_type.clone()).await;
+        let allowed = match outcome {
+            Ok(fetched) if file.is_held() => {
+                let begun_us = context.enter(target, Phase::Extract);
+                let judgement = rules.judge(fetched);
+                context.black_box.leave();
+                client.add_stall(Duration::from_micros(clock::monotonic_us().saturating_sub(begun_us)));
+                matches!(judged.insert(judgement), Ok(None))
             }
-            (Err(failure), _) if failure.may_pass => file.break_off().await,
-            (Ok(_) | Err(_), _) => file.give_up().await,
+            Ok(_) | Err(_) => true,
+        };
+        let finished = match (&outcome, url) {
+            (Ok(fetched), Some(url)) if allowed => file.finish(url, fetched.content_type.clone()).await,
+            (Err(failure), _) if failure.may_pass => {
+                file.break_off().await;
+                Ok(())
+            }
+            (Ok(_) | Err(_), _) => {
+                file.give_up().await;
+                Ok(())
+            }
+        };
+        if let (Err(FileTooLarge), Ok(fetched)) = (finished, &outcome) {
+            *outcome = Err(Box::new(too_large(fetched)));
         }
+    }
+}
+
+fn too_large(fetched: &Fetched) -> Failure {
+    Failure {
+        kind: ErrorKind::TooLarge,
+        message: "the file is larger than the file system or the limit of the process (ulimit -f) allows"
+            .to_owned(),
+        final_url: Some(fetched.final_url.clone()),
+        status: Some(fetched.status),
+        bytes: 0,
+        may_pass: false,
+        retry_after: None,
+        page: None,
     }
 }
 
@@ -143,11 +184,11 @@ pub(super) fn conclude(
     target: &Target,
     response: Response,
     out: &mut Vec<u8>,
-    read: impl FnOnce(Outcome, &mut Recording) -> Findings,
+    read: impl FnOnce(Outcome, Option<Judgement>, &mut Recording) -> Findings,
 ) -> Computed {
-    let Response { started_us, outcome, mut recording } = response;
+    let Response { started_us, outcome, judged, mut recording } = response;
     let begun_us = context.enter(target, Phase::Extract);
-    let findings = read(outcome, &mut recording);
+    let findings = read(outcome, judged, &mut recording);
     let waited = Waited { target, started_us, begun_us, is_url: true, recording: &recording };
     let computed = context.conclude(&waited, findings, out);
     client.add_stall(computed.computing());

@@ -33,8 +33,8 @@ impl<C: Client> Compute for Sitemap<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        conclude(&self.client, context, target, answer, out, |outcome, recording| {
-            self.rules.apply(outcome, recording, |fetched| list(target, fetched))
+        conclude(&self.client, context, target, answer, out, |outcome, _, recording| {
+            self.rules.apply(outcome, None, recording, |fetched| list(target, fetched))
         })
     }
 }

@@ -1,10 +1,14 @@
 //! Hashes a body while it is written, and keeps its first bytes.
 
 use std::fmt::Write as _;
+use std::io::{self, Read};
 
 use ring::digest::{Context, SHA256};
 
 use super::sniff::HEAD_BYTES;
+
+/// Bytes per read of an existing file.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// The hash of a body so far.
 pub(super) struct Digest {
@@ -30,6 +34,20 @@ impl Default for Digest {
 }
 
 impl Digest {
+    /// The hash of a file from its position on. `step` is called again and again meanwhile.
+    pub(super) fn of(mut file: impl Read, step: impl Fn()) -> io::Result<Self> {
+        let (mut digest, mut piece) = (Self::default(), vec![0; PIECE_BYTES]);
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => return Ok(digest),
+                Ok(read) => digest.add(piece.get(..read).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            step();
+        }
+    }
+
     pub(super) fn add(&mut self, bytes: &[u8]) {
         let missing = HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(bytes.get(..missing).unwrap_or_default());

@@ -1,11 +1,10 @@
 //! Keeps bodies as files: `--save`.
 //!
 //! ```text
-//! exchange → FileSlot ─ pieces of 64 KiB → Desk → DIR/.muster/JOB/ID.part → DIR/NAME
+//! exchange → FileSlot ─ pieces → Desk → DIR/.muster/JOB/ID.part → DIR/NAME
 //! ```
-//! A [`FileSlot`] is the file of one target; the exchange passes the decoded body to it. The [`Desk`] does all calls
-//! that may wait for the disk: on the calling thread if it blocks anyway, else on a thread of its own, so that the
-//! event loop never waits. Invariant: a file has its name only when it is complete, and before its record exists.
+//! A [`FileSlot`] is the file of one target; the exchange passes the decoded body to it. The [`Desk`] writes it: on
+//! the calling thread if that blocks anyway, else on a thread of its own, so that the event loop waits for no write. Invariant: a file has its name only when it is complete, and before its record exists.
 
 mod desk;
 mod digest;
@@ -23,7 +22,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, IF_RANGE, RANGE};
+use http::header::{IF_RANGE, RANGE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use shared::job::Executor;
@@ -31,13 +30,14 @@ use shared::save::SaveSpec;
 use tokio::sync::{Notify, oneshot};
 use url::Url;
 
-use self::desk::{Desk, Naming, Step};
+use self::desk::{Desk, Finished, Naming, Step};
 use self::directory::Directory;
-use self::unfinished::{Notes, Unfinished, validator};
+use self::unfinished::{Notes, Unfinished, is_encoded, validator};
 use crate::shortage::Shortages;
+use crate::stage::content_length::content_length;
 
-/// Bytes that are written at once.
-const PIECE_BYTES: usize = 64 * 1024;
+/// Bytes of a body that are written at once.
+pub(crate) const PIECE_BYTES: usize = 64 * 1024;
 
 /// Bytes that may wait for the disk in one worker. Enough for a quarter of a second of a gigabit link.
 const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -66,6 +66,7 @@ pub(crate) struct Files {
 
 struct Inner {
     directory: Arc<Directory>,
+    shortages: Shortages,
     way: Way,
 }
 
@@ -98,7 +99,8 @@ impl Files {
     /// It cannot be opened.
     pub(crate) fn open(spec: &SaveSpec, executor: Executor, shortages: &Shortages) -> io::Result<Self> {
         let directory = Arc::new(Directory::open(spec)?);
-        let desk = Desk::new(Arc::clone(&directory), shortages.clone());
+        let has_threads = executor == Executor::EventLoop;
+        let desk = Desk::new(Arc::clone(&directory), shortages.clone(), has_threads);
         let way = match executor {
             Executor::Blocking => Way::Here(Mutex::new(desk)),
             Executor::EventLoop => Way::Thread(DeskThread {
@@ -107,7 +109,7 @@ impl Files {
                 backlog: Arc::default(),
             }),
         };
-        Ok(Self { inner: Arc::new(Inner { directory, way }) })
+        Ok(Self { inner: Arc::new(Inner { directory, shortages: shortages.clone(), way }) })
     }
 
     /// The file of a target.
@@ -116,8 +118,15 @@ impl Files {
         // A page is extracted as a whole, so one that would be held in memory begins again.
         let is_usable = |unfinished: &Unfinished| unfinished.offset >= directory.spec.held_max;
         let unfinished = directory.unfinished(id).filter(is_usable);
-        let state = State::Nothing;
-        Box::new(FileSlot { files: self.clone(), id, unfinished, state, buffer: Vec::new(), saved: None })
+        Box::new(FileSlot {
+            files: self.clone(),
+            id,
+            unfinished,
+            asked: false,
+            is_open: false,
+            bytes: 0,
+            saved: None,
+        })
     }
 
     fn send(&self, id: u64, step: Step) {
@@ -171,97 +180,119 @@ fn do_steps(mut desk: Desk, steps: &Receiver<(u64, Step)>, backlog: &Backlog) {
 pub(crate) struct FileSlot {
     files: Files,
     id: u64,
-    /// What an earlier attempt has left, as long as it is of use.
+    /// What an earlier attempt has left, as long as it can be continued.
     unfinished: Option<Unfinished>,
-    state: State,
-    /// Bytes that are not worth a step yet.
-    buffer: Vec<u8>,
+    /// Whether the request under way asks only for the rest of it.
+    asked: bool,
+    /// Whether a body has begun.
+    is_open: bool,
+    /// Size of the body so far.
+    bytes: u64,
     saved: Option<Saved>,
 }
 
 impl fmt::Debug for FileSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSlot").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("FileSlot")
+            .field("id", &self.id)
+            .field("is_open", &self.is_open)
+            .finish_non_exhaustive()
     }
 }
 
+/// The rest of an unfinished file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// No body has begun.
-    Nothing,
-    /// A body has begun.
-    Open,
+pub(in crate::stage) struct Rest {
+    /// How much is there already.
+    pub(in crate::stage) offset: u64,
+    /// How much is missing.
+    pub(in crate::stage) bytes: u64,
 }
+
+/// The system allows no file of this size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::stage) struct FileTooLarge;
 
 impl FileSlot {
     /// Adds the headers that ask for the rest of an unfinished file, if it is one of `url`.
-    pub(in crate::stage) fn ask_for_rest(&self, url: &str, headers: &mut HeaderMap) {
-        let Some(unfinished) = self.unfinished.as_ref().filter(|unfinished| unfinished.notes.url == url)
-        else {
+    pub(in crate::stage) fn ask_for_rest(&mut self, url: &Url, headers: &mut HeaderMap) {
+        self.asked = false;
+        let Some(unfinished) = self.unfinished.as_ref().filter(|unfinished| unfinished.is_of(url)) else {
             return;
         };
         let range = HeaderValue::from_str(&format!("bytes={}-", unfinished.offset));
         if let (Ok(range), Ok(validator)) = (range, HeaderValue::from_str(&unfinished.notes.validator)) {
             headers.insert(RANGE, range);
             headers.insert(IF_RANGE, validator);
+            self.asked = true;
         }
     }
 
     /// Whether a response is of no use, because only the rest of a file was asked for, and this is not it. From now on
     /// the whole is asked for.
     pub(in crate::stage) fn refuses(&mut self, head: &Parts) -> bool {
-        let is_useless = self.unfinished.as_ref().is_some_and(|unfinished| match head.status {
-            StatusCode::PARTIAL_CONTENT => !unfinished.is_continued_by(&head.headers),
-            StatusCode::RANGE_NOT_SATISFIABLE => true,
-            _ => false,
-        });
+        let is_rest = self.asked && head.status == StatusCode::PARTIAL_CONTENT;
+        let is_useless = self.asked && head.status == StatusCode::RANGE_NOT_SATISFIABLE
+            || is_rest && self.rest(head).is_none();
         if is_useless {
-            self.unfinished = None;
+            (self.unfinished, self.asked) = (None, false);
         }
         is_useless
     }
 
-    /// Begins the body of a response from `url`. Returns how much of it is there already.
-    pub(in crate::stage) fn begin(&mut self, url: &str, head: &Parts) -> u64 {
+    /// Which part of an unfinished file this response is the rest of, if it is.
+    pub(in crate::stage) fn rest(&self, head: &Parts) -> Option<Rest> {
+        let unfinished = self.unfinished.as_ref()?;
+        let is_rest = self.asked && head.status == StatusCode::PARTIAL_CONTENT;
+        let total = unfinished.total_of_rest(&head.headers).filter(|_| is_rest)?;
+        Some(Rest { offset: unfinished.offset, bytes: total - unfinished.offset })
+    }
+
+    /// Begins the body of a response from `url`.
+    pub(in crate::stage) fn begin(&mut self, url: &Url, head: &Parts) {
         self.discard();
-        self.state = State::Open;
-        let unfinished = self.unfinished.take();
-        if let Some(unfinished) = unfinished.filter(|_| head.status == StatusCode::PARTIAL_CONTENT) {
-            let offset = unfinished.offset;
-            self.files.send(self.id, Step::Continue(unfinished));
-            return offset;
-        }
-        self.files.send(self.id, Step::Begin(self.notes(url, head)));
-        0
+        self.is_open = true;
+        let rest = self.rest(head);
+        self.bytes = rest.map_or(0, |rest| rest.offset);
+        let step = match self.unfinished.take().filter(|_| rest.is_some()) {
+            Some(unfinished) => Step::Continue(unfinished),
+            None => Step::Begin(self.notes(url, head)),
+        };
+        self.files.send(self.id, step);
     }
 
     /// What makes it possible to continue this body, if it is worth it.
-    fn notes(&self, url: &str, head: &Parts) -> Option<Notes> {
+    fn notes(&self, url: &Url, head: &Parts) -> Option<Notes> {
         let headers = &head.headers;
-        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let total = content_length(headers);
         // The parts of an encoded body cannot be decoded by themselves.
         if head.status != StatusCode::OK
-            || headers.contains_key(CONTENT_ENCODING)
-            || length.is_some_and(|length| length < CONTINUED_BYTES_MIN)
+            || is_encoded(headers)
+            || total.is_some_and(|total| total < CONTINUED_BYTES_MIN)
         {
             return None;
         }
         let boot = self.files.inner.directory.spec.boot.clone();
-        Some(Notes { url: url.to_owned(), validator: validator(headers)?, total: length, boot })
+        Some(Notes { url: url.clone(), validator: validator(headers)?, total, boot })
     }
 
     /// Takes in the next bytes of the body.
-    pub(in crate::stage) fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE_BYTES {
-            self.flush();
+    pub(in crate::stage) fn push(&mut self, bytes: Vec<u8>) {
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        if !bytes.is_empty() {
+            self.files.send(self.id, Step::Write(bytes));
         }
     }
 
-    fn flush(&mut self) {
-        if !self.buffer.is_empty() {
-            self.files.send(self.id, Step::Write(mem::take(&mut self.buffer)));
-        }
+    /// Whether nothing can be saved any more.
+    pub(in crate::stage) fn is_lost(&self) -> bool {
+        self.files.inner.shortages.hopeless().is_some()
+    }
+
+    /// Whether the whole page is also held in memory, to be read.
+    pub(in crate::stage) fn is_held(&self) -> bool {
+        let held_max = self.files.inner.directory.spec.held_max;
+        held_max > 0 && self.bytes <= held_max
     }
 
     /// Whether so much waits for the disk that no more should be read.
@@ -285,26 +316,24 @@ impl FileSlot {
     }
 
     /// Drops what has come of a body.
-    pub(in crate::stage) fn discard(&mut self) {
-        self.buffer.clear();
-        if mem::replace(&mut self.state, State::Nothing) == State::Open {
-            self.files.send(self.id, Step::Discard);
+    fn discard(&mut self) {
+        if mem::take(&mut self.is_open) {
+            self.files.send(self.id, Step::Discard(None));
         }
     }
 
     /// Drops what has come of a body, and waits until nothing is left of it.
     pub(in crate::stage) async fn give_up(&mut self) {
-        if self.state == State::Open {
-            self.discard();
-            self.state = State::Open;
-            self.break_off().await;
+        if mem::take(&mut self.is_open) {
+            let (done, is_done) = oneshot::channel();
+            self.files.send(self.id, Step::Discard(Some(done)));
+            let _ = is_done.await;
         }
     }
 
     /// Ends the body of a target that has failed. What has come of it is kept if a later attempt can continue it.
     pub(in crate::stage) async fn break_off(&mut self) {
-        if mem::replace(&mut self.state, State::Nothing) == State::Open {
-            self.flush();
+        if mem::take(&mut self.is_open) {
             let (done, is_done) = oneshot::channel();
             self.files.send(self.id, Step::BreakOff(done));
             let _ = is_done.await;
@@ -312,13 +341,22 @@ impl FileSlot {
     }
 
     /// Ends the complete body of the input `url`, and gives the file its name.
-    pub(in crate::stage) async fn finish(&mut self, url: Url, declared: Option<String>) {
-        if mem::replace(&mut self.state, State::Nothing) == State::Open {
-            self.flush();
+    pub(in crate::stage) async fn finish(
+        &mut self,
+        url: Url,
+        declared: Option<String>,
+    ) -> Result<(), FileTooLarge> {
+        if mem::take(&mut self.is_open) {
             let (done, is_done) = oneshot::channel();
             self.files.send(self.id, Step::Finish(Naming { url, declared }, done));
-            self.saved = is_done.await.ok().flatten();
+            match is_done.await {
+                Ok(Finished::Saved(saved)) => self.saved = Some(saved),
+                Ok(Finished::TooLarge) => return Err(FileTooLarge),
+                // The worker is at its end.
+                Err(_) => {}
+            }
         }
+        Ok(())
     }
 
     /// The file, once it is complete.

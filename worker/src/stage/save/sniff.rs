@@ -1,5 +1,5 @@
-//! What a body is, by its first bytes: the patterns of the MIME Sniffing standard, and the extension that goes with
-//! each type.
+//! What a body is, by its first bytes: patterns as those of the MIME Sniffing standard, and the extension that goes
+//! with each type.
 //!
 //! A pattern that only one kind of file begins with counts more than what the server says. What many kinds begin
 //! with, such as a ZIP archive, counts only if the server says nothing.
@@ -20,16 +20,14 @@ const UNKNOWN: [&str; 7] = [
     "unknown/unknown",
 ];
 
-/// Where a pattern is, the pattern, and what it means. `?` stands for any byte.
-const UNIQUE: [(usize, &[u8], &str); 27] = [
+/// The position of a pattern, the pattern, and the type that it means. `?` stands for any byte.
+const UNIQUE: [(usize, &[u8], &str); 24] = [
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
     (0, b"\xff\xd8\xff", "image/jpeg"),
     (0, b"GIF87a", "image/gif"),
     (0, b"GIF89a", "image/gif"),
     (0, b"RIFF????WEBPVP", "image/webp"),
     (0, b"\0\0\x01\0", "image/x-icon"),
-    (0, b"II*\0", "image/tiff"),
-    (0, b"MM\0*", "image/tiff"),
     (4, b"ftypavif", "image/avif"),
     (4, b"ftypheic", "image/heic"),
     (4, b"ftypM4A ", "audio/mp4"),
@@ -41,7 +39,6 @@ const UNIQUE: [(usize, &[u8], &str); 27] = [
     (0, b"RIFF????WAVE", "audio/wav"),
     (0, b"RIFF????AVI ", "video/x-msvideo"),
     (0, b"FORM????AIFF", "audio/aiff"),
-    (0, b"ID3", "audio/mpeg"),
     (0, b"fLaC", "audio/flac"),
     (0, b"%PDF-", "application/pdf"),
     (0, b"wOFF", "font/woff"),
@@ -52,7 +49,10 @@ const UNIQUE: [(usize, &[u8], &str); 27] = [
 ];
 
 /// Patterns that many kinds of files share.
-const SHARED: [(usize, &[u8], &str); 11] = [
+const SHARED: [(usize, &[u8], &str); 14] = [
+    (0, b"II*\0", "image/tiff"),
+    (0, b"MM\0*", "image/tiff"),
+    (0, b"ID3", "audio/mpeg"),
     (0, b"\x1a\x45\xdf\xa3", "video/webm"),
     (0, b"OggS\0", "application/ogg"),
     (0, b"PK\x03\x04", "application/zip"),
@@ -77,7 +77,12 @@ const TEXTS: [(&[u8], &str); 6] = [
 ];
 
 /// Types and their extensions.
-const EXTENSIONS: [(&str, &str); 58] = [
+const EXTENSIONS: [(&str, &str); 63] = [
+    ("audio/aiff", "aiff"),
+    ("video/x-msvideo", "avi"),
+    ("font/woff", "woff"),
+    ("font/woff2", "woff2"),
+    ("font/otf", "otf"),
     ("text/html", "html"),
     ("application/xhtml+xml", "xhtml"),
     ("text/plain", "txt"),

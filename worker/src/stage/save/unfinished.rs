@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{ACCEPT_RANGES, CONTENT_RANGE, DATE, ETAG, LAST_MODIFIED};
+use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, LAST_MODIFIED};
 use serde::{Deserialize, Serialize};
+use url::{Position, Url};
+
+use crate::stage::content_length::content_length;
 
 /// How much later than the last modification a response must be made, so that its time identifies the content
 /// (RFC 9110, 8.8.2.2).
@@ -15,7 +18,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Notes {
     /// The URL that answered, without credentials.
-    pub(super) url: String,
+    pub(super) url: Url,
     /// Value for `If-Range`: a strong `ETag`, or the time of the last modification.
     pub(super) validator: String,
     /// Bytes of the whole body, if its server said so.
@@ -41,13 +44,39 @@ impl Unfinished {
         (offset > 0).then_some(Self { notes, offset })
     }
 
-    /// Whether a partial response with these headers is the rest of the file.
-    pub(super) fn is_continued_by(&self, headers: &HeaderMap) -> bool {
-        let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-        let Some((first, last, total)) = range.and_then(parse_range) else { return false };
-        let (total, known) = (total.unwrap_or(last + 1), self.notes.total);
-        first == self.offset && last + 1 == total && known.is_none_or(|known| known == total)
+    /// Whether `url` may give the rest of the file. Links that are signed have another query each time; that the
+    /// content is the same is certain by its tag and its size.
+    pub(super) fn is_of(&self, url: &Url) -> bool {
+        let is_certain = self.notes.validator.starts_with('"') && self.notes.total.is_some();
+        let end = if is_certain { Position::AfterPath } else { Position::AfterQuery };
+        self.notes.url[..end] == url[..end]
     }
+
+    /// The size of the whole, if a partial response with these headers is the rest of the file.
+    pub(super) fn total_of_rest(&self, headers: &HeaderMap) -> Option<u64> {
+        let value = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        let (first, last, total) = parse_range(value(CONTENT_RANGE)?)?;
+        let (total, known) = (total.unwrap_or(last + 1), self.notes.total);
+        let is_rest = first == self.offset && last + 1 == total && known.is_none_or(|known| known == total);
+        let is_framed = content_length(headers).is_none_or(|length| length == total - first);
+        // A server that knows no `If-Range` sends the rest of other content. A tag is in every answer, the time of the
+        // last modification need not be.
+        let tag = self.notes.validator.starts_with('"');
+        let is_same = if tag {
+            value(ETAG) == Some(&self.notes.validator)
+        } else {
+            value(LAST_MODIFIED).is_none_or(|modified| modified == self.notes.validator)
+        };
+        (is_rest && is_framed && is_same && !is_encoded(headers)).then_some(total)
+    }
+}
+
+/// Whether a body is sent encoded. A part of it cannot be decoded by itself.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Parses `bytes FIRST-LAST/TOTAL`; a total of `*` is not known.
@@ -77,7 +106,7 @@ pub(super) fn validator(headers: &HeaderMap) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{HeaderName, HeaderValue};
+    use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 
     use super::*;
 
@@ -104,8 +133,7 @@ mod tests {
 
     #[test]
     fn only_the_rest_of_the_same_file_continues_it() {
-        let notes =
-            |total| Notes { url: String::new(), validator: String::new(), total, boot: String::new() };
+        let notes = |total| notes("http://h/", "\"a\"", total);
         for (total, bytes, range, want) in [
             (Some(10), 4, "bytes 4-9/10", true),
             (Some(10), 4, "BYTES 4-9/10", true),
@@ -122,10 +150,53 @@ mod tests {
             (None, 4, "bytes 4-9/10", true),
         ] {
             let unfinished = Unfinished::new(notes(total), bytes).unwrap();
-            let headers = headers(&[(CONTENT_RANGE, range)]);
-            assert_eq!(unfinished.is_continued_by(&headers), want, "{total:?} {bytes} {range}");
+            let headers = headers(&[(CONTENT_RANGE, range), (ETAG, "\"a\"")]);
+            assert_eq!(unfinished.total_of_rest(&headers).is_some(), want, "{total:?} {bytes} {range}");
         }
         assert_eq!(Unfinished::new(notes(None), 0), None);
         assert_eq!(Unfinished::new(notes(Some(1)), 1), None);
+    }
+
+    fn notes(url: &str, validator: &str, total: Option<u64>) -> Notes {
+        let url = Url::parse(url).unwrap();
+        Notes { url, validator: validator.to_owned(), total, boot: String::new() }
+    }
+
+    #[test]
+    fn parts_of_different_contents_are_not_joined() {
+        let (modified, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT");
+        for (validator, lines, want) in [
+            ("\"a\"", &[(ETAG, "\"a\"")][..], true),
+            ("\"a\"", &[(ETAG, "\"b\"")], false),
+            ("\"a\"", &[(ETAG, "W/\"a\"")], false),
+            ("\"a\"", &[], false),
+            ("\"a\"", &[(ETAG, "\"a\""), (CONTENT_LENGTH, "6")], true),
+            ("\"a\"", &[(ETAG, "\"a\""), (CONTENT_LENGTH, "10")], false),
+            ("\"a\"", &[(ETAG, "\"a\""), (CONTENT_ENCODING, "gzip")], false),
+            ("\"a\"", &[(ETAG, "\"a\""), (CONTENT_ENCODING, "identity")], true),
+            (modified, &[(LAST_MODIFIED, modified)], true),
+            (modified, &[], true),
+            (modified, &[(LAST_MODIFIED, later)], false),
+        ] {
+            let unfinished = Unfinished::new(notes("http://h/", validator, Some(10)), 4).unwrap();
+            let mut headers = headers(lines);
+            headers.insert(CONTENT_RANGE, HeaderValue::from_static("bytes 4-9/10"));
+            assert_eq!(unfinished.total_of_rest(&headers), want.then_some(10), "{validator} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_signed_link_may_have_another_signature_if_the_content_is_certain() {
+        for (validator, total, url, want) in [
+            ("\"a\"", Some(10), "http://h/f?signed=2", true),
+            ("\"a\"", Some(10), "http://h/g?signed=1", false),
+            ("\"a\"", Some(10), "http://i/f?signed=1", false),
+            ("\"a\"", None, "http://h/f?signed=2", false),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10), "http://h/f?signed=2", false),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", None, "http://h/f?signed=1", true),
+        ] {
+            let unfinished = Unfinished::new(notes("http://h/f?signed=1", validator, total), 4).unwrap();
+            assert_eq!(unfinished.is_of(&Url::parse(url).unwrap()), want, "{validator} {total:?} {url}");
+        }
     }
 }
