@@ -15,12 +15,14 @@ use crate::codec::JOINED_BYTES_MAX;
 use crate::csv::CsvSpec;
 use crate::protocol::RECORD_BYTES_MAX;
 use crate::proxy::ProxySpec;
+use crate::request::RequestSpec;
 use crate::request_headers::{HeaderScope, is_harmless};
 use crate::robots::product_token;
 use crate::save::SaveSpec;
 use crate::select::blocked::BlockedRules;
 use crate::select::{Each, Field, Preset};
 use crate::table::{Delimited, Typed};
+use crate::transport::TransportSpec;
 
 /// Largest sitemap in bytes, packed or not: what the sitemaps protocol allows.
 pub const SITEMAP_BYTES_MAX: u64 = 50 << 20;
@@ -70,6 +72,15 @@ impl JobSpec {
                 RECORD_BYTES_MAX + BESIDES_BYTES_MAX
             }
             (Work::Csv(_) | Work::Map(_), _) | (_, Some(_)) => JOINED_BYTES_MAX,
+        }
+    }
+
+    /// Whether a request that may have been sent before a crash is never sent again.
+    #[must_use]
+    pub fn is_at_most_once(&self) -> bool {
+        match &self.work {
+            Work::Fetch(spec) => spec.request.as_ref().is_some_and(|request| request.at_most_once),
+            Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
         }
     }
 
@@ -169,6 +180,12 @@ pub struct FetchSpec {
     pub blocked: BlockedRules,
     /// Where bodies are kept as files, if they are.
     pub save: Option<Box<SaveSpec>>,
+    /// What is sent besides the URL and these headers; `None` is a GET without a body.
+    pub request: Option<Box<RequestSpec>>,
+    /// How connections are made, where it differs from the default.
+    pub transport: TransportSpec,
+    /// Response headers that go into the records, in lower case.
+    pub response_headers: Vec<String>,
     /// Whether cookies are kept and sent back.
     pub cookies: bool,
     /// Proxies, and what goes through them.
@@ -183,13 +200,18 @@ impl FetchSpec {
         product_token(given.map_or(&self.user_agent, |(_, agent)| agent))
     }
 
-    /// What its requests may carry of the user's secrets, and to whom, in words that differ if any of that does. `None`
-    /// if there are none. For comparison only: never shown.
+    /// What its requests may carry of the user's secrets, to whom, and whom it trusts, in words that differ if any of
+    /// that does: another server may answer then. `None` if all is as in other jobs. For comparison only: never shown.
     #[must_use]
     pub fn secrets(&self) -> Option<String> {
         let headers: Vec<_> = self.headers.iter().filter(|(name, _)| may_be_secret(name)).collect();
         let are_homes_secret = self.header_scope.homes.iter().any(|home| home.contains('@'));
-        (!headers.is_empty() || are_homes_secret).then(|| format!("{headers:?} {:?}", self.header_scope))
+        let TransportSpec { pins, ca, insecure, http1: _, identity } = &self.transport;
+        let identity = identity.as_ref().map(|identity| &identity.certificate);
+        let is_elsewhere = !pins.is_empty() || !ca.is_empty() || *insecure || identity.is_some();
+        let has_own = !headers.is_empty() || are_homes_secret || is_elsewhere;
+        has_own
+            .then(|| format!("{headers:?} {:?} {pins:?} {ca:?} {insecure} {identity:?}", self.header_scope))
     }
 }
 

@@ -14,6 +14,8 @@
 //! | [`framed`] | values in a stream of bytes |
 //! | [`address`] | which addresses a job may connect to |
 //! | [`proxy`] | proxies, and which requests go through which |
+//! | [`request`], [`template`] | what requests send besides their URL, and texts with columns in them |
+//! | [`transport`] | how servers are reached, and which are trusted |
 //! | [`request_headers`] | which headers a user may set, and which of them are secrets |
 //!
 //! The crate `wire` holds what does not depend on a job: messages ([`protocol`]) and their framing ([`codec`]),
@@ -34,12 +36,15 @@ pub mod job;
 pub mod path;
 pub mod proxy;
 pub mod redact;
+pub mod request;
 pub mod request_headers;
 pub mod robots;
 pub mod save;
 pub mod sitemap;
 pub mod table;
+pub mod template;
 pub mod tls;
+pub mod transport;
 pub mod unzstd;
 pub mod warc;
 

@@ -14,6 +14,7 @@ pub(crate) fn table(plan: &Plan) -> Table {
         fields: &plan.fields,
         each: plan.each.as_ref(),
         presets: &plan.presets,
+        headers: kinds::keeps_headers(&plan.work),
         mapped: plan.then.is_some(),
     };
     let subject = match kinds::of(&plan.work).rules().target {

@@ -19,7 +19,7 @@ mod manifest;
 #[cfg(feature = "objects")]
 mod object;
 mod passes;
-mod proxies;
+pub(crate) mod proxies;
 mod records;
 mod report;
 mod room;

@@ -108,6 +108,7 @@ fn typed() -> Result<Invocation, Refusal> {
         config: Path::new("/etc/muster/muster.toml"),
         stdin_is_terminal: io::stdin().is_terminal(),
         isolates_lists: false,
+        readable: None,
         headers_max: usize::MAX,
         texts: cli::Texts::default(),
     };

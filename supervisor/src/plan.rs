@@ -85,6 +85,17 @@ impl Plan {
     }
 }
 
+/// What it means that a target is processed twice, because of a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Twice {
+    /// Only time is lost.
+    Harmless,
+    /// A server may act twice on it, so as little as possible is.
+    Avoided,
+    /// It must not be.
+    Forbidden,
+}
+
 /// What counts as one host in the limits per host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HostKey {
@@ -132,15 +143,24 @@ pub enum Input {
 /// The columns of a table that are used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Columns {
-    /// The column that holds the inputs.
-    pub input: String,
+    /// The column that holds the inputs; `None` if they are made from other columns.
+    pub input: Option<String>,
     /// The columns that are carried into the records, in this order.
     pub keep: Vec<String>,
+    /// Other columns that a request is made from. They are carried to the worker, and not into the records.
+    pub used: Vec<String>,
+}
+
+impl Columns {
+    /// The columns whose values are carried along, in this order.
+    pub fn carried(&self) -> impl Iterator<Item = &String> {
+        self.keep.iter().chain(&self.used)
+    }
 }
 
 impl From<&str> for Columns {
     fn from(input: &str) -> Self {
-        Self { input: input.to_owned(), keep: Vec::new() }
+        Self { input: Some(input.to_owned()), keep: Vec::new(), used: Vec::new() }
     }
 }
 

@@ -11,7 +11,7 @@ use shared::job::Mode;
 use shared::record::ErrorKind;
 use utoipa::ToSchema;
 
-use crate::summary::{LatencyMs, Summary};
+use crate::summary::{LatencyMs, PerProxy, Summary};
 
 /// Id of a job: from 1, in the order of submission, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -164,6 +164,10 @@ pub struct JobView {
     pub error: Option<String>,
     /// Id of the job whose failed inputs these are.
     pub retry_of: Option<JobId>,
+    /// Its proxies while it runs, at most 32: those that fail before others, then those that were used most. Absent if
+    /// there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<PerProxy>,
     /// Summary, once the job has ended.
     pub summary: Option<Summary>,
 }

@@ -126,6 +126,21 @@ withDouble("a job by the keyboard alone, from the form to its removal", quiet, a
   await close(page);
 });
 
+withDouble("the proxies of a job are shown while it runs and when it has ended", quiet, async (double, url) => {
+  const proxies = (count, state) => [...Array(count).keys()].map((n) => ({ proxy: `http://***@p${n % 2}:1`, requests: 1000 + n, ok: 999, faults: 0, refused: 1, state }));
+  double.put(job(3, { state: "running", proxies: proxies(2, "good") }));
+  const page = await open(browser, url);
+  const rows = () => page.locator("#details-3 .proxies tbody tr").allTextContents();
+  await page.click('.job[data-state="running"] .pick');
+  await eventually(async () => (await rows()).join() === "http://***@p0:11,000999–1good,http://***@p1:11,001999–1good" || rows(), "two rows");
+  assert.equal(await page.locator("#details-3 .proxies .soft").isVisible(), false);
+  double.put(finished(3, { summary: { ...finished(3).summary, proxies: proxies(34, "resting") } }));
+  await eventually(async () => (await rows()).length === 32 || rows(), "as many as fit");
+  assert.equal(await page.locator("#details-3 .proxies .soft").textContent(), "2 more in the summary");
+  assert.equal(await page.locator("#details-3 .proxies tr[data-paused]").count(), 32);
+  await close(page);
+});
+
 withDouble("the arrow keys go through the time of a chart", busy, async (double, url) => {
   const page = await open(browser, url);
   const chart = page.locator("figure").first();

@@ -126,7 +126,8 @@ export function hostile() {
   record.error.message = HOSTILE;
   record.error.kind = HOSTILE;
   record.error.evidence = { signal: HOSTILE, phase: HOSTILE, rss_bytes: 1, stderr: `${HOSTILE}\u0000\u202e${"A".repeat(5000)}` };
-  double.put(finished(1, { name: HOSTILE, error: HOSTILE, errors: { [HOSTILE]: 1 }, mode: HOSTILE, summary: { ...finished(1).summary, why: HOSTILE }, counts: { total: 1, done: 1, ok: 0, failed: 1, quarantined: 1 } }), [record]);
+  const proxy = { proxy: HOSTILE, requests: 2, ok: 1, faults: 1, refused: 0, state: HOSTILE };
+  double.put(finished(1, { name: HOSTILE, error: HOSTILE, errors: { [HOSTILE]: 1 }, mode: HOSTILE, summary: { ...finished(1).summary, why: HOSTILE, proxies: [proxy, proxy] }, counts: { total: 1, done: 1, ok: 0, failed: 1, quarantined: 1 } }), [record]);
   double.hosts = [{ host: HOSTILE, in_flight: 1, in_flight_max: 2, waiting: 1, paused_ms: null }];
   double.workers = [{ pid: 1, state: HOSTILE, job: 1, slot: 0, in_flight: 1, phase: HOSTILE, target: 1, target_ms: 1, rss_bytes: 1, cpu_s: 1 }];
   double.tick = (self) => self.tell("said", { job: 1, message: HOSTILE });

@@ -281,10 +281,18 @@ fn write(shared: &Shared, mut sender: Sender, black_box: &BlackBox) {
             black_box.set_usage(clock::resident(), clock::process_cpu());
         }
         let Some((said, batch, _)) = next else { continue };
+        // Only what has been sent is no longer uncertain if this process dies.
+        let mut reported = Vec::new();
+        if black_box.notes_begun() {
+            reported.extend(batch.outcomes.iter().map(|outcome| outcome.id));
+        }
         let heard = said.iter().all(|message| sender.send(message).is_ok());
         let sent = heard
             && (batch.outcomes.is_empty() && batch.slices_read == 0
                 || sender.send(&FromWorker::Batch(batch)).is_ok());
+        if sent {
+            black_box.reported(reported.into_iter());
+        }
         shared.emptied.notify_all();
         shared.room.notify_waiters();
         // Without a supervisor there is nobody to send to; the reader thread ends the process.

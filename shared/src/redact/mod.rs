@@ -160,6 +160,7 @@ pub fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     for word in words {
         let (text, next) = match before {
             Before::Header => (header(word), Before::Nothing),
+            Before::Body => (body(word).into_owned(), Before::Nothing),
             Before::Secret => (HIDDEN.to_owned(), Before::Nothing),
             Before::Nothing => flag(word),
         };
@@ -174,7 +175,16 @@ pub fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 enum Before {
     Nothing,
     Header,
+    Body,
     Secret,
+}
+
+/// Flags whose values are bodies of requests.
+const BODY_FLAGS: [&str; 4] = ["-d", "--data", "--json", "--request-json"];
+
+/// Returns a body as it may be shown: only the name of a file.
+fn body(value: &str) -> Cow<'_, str> {
+    if value.starts_with('@') { Cow::Owned(text(&url(value)).into_owned()) } else { Cow::Borrowed(HIDDEN) }
 }
 
 /// Returns a word of a command line as it may be shown, and what it says about the next word.
@@ -187,6 +197,17 @@ fn flag(word: &str) -> (String, Before) {
         Some(value) => return (format!("-H{}", header(value)), Before::Nothing),
         None if word == "--header" => return (word.to_owned(), Before::Header),
         None => {}
+    }
+    if let Some((name, value)) = word.split_once('=')
+        && BODY_FLAGS.contains(&name)
+    {
+        return (format!("{name}={}", body(value)), Before::Nothing);
+    }
+    if BODY_FLAGS.contains(&word) {
+        return (word.to_owned(), Before::Body);
+    }
+    if let Some(value) = word.strip_prefix("-d").filter(|_| !word.starts_with("--")) {
+        return (format!("-d{}", body(value)), Before::Nothing);
     }
     if word.starts_with('-') && !word.contains('=') && is_secret_name(word) {
         return (word.to_owned(), Before::Secret);

@@ -101,6 +101,8 @@ fn command_lines_are_shown_without_secrets() {
             "map|--|prog|--password|x|TOKEN=y|--api-key=z|-v",
             "map -- prog --password *** TOKEN=*** --api-key=*** -v",
         ),
+        ("fetch|-d|a=b|--data=a|-da=b|--json|{}|-X|PUT", "fetch -d *** --data=*** -d*** --json *** -X PUT"),
+        ("fetch|--json|@a.json|-d@b|http://h/", "fetch --json @a.json -d@b http://h/"),
         ("serve|--token-file|/etc/token", "serve --token-file /etc/token"),
         ("parse|a.html|--select|t=title", "parse a.html --select t=title"),
     ] {

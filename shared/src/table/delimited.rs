@@ -178,8 +178,14 @@ mod tests {
     fn cells_are_what_the_record_says() {
         let fields = Field::parse_all(&["n=a | int", "t=b", "l[]=c", "f=d | float", "j=e"]).unwrap();
         let names = ["n", "t", "l", "f", "j"].map(str::to_owned);
-        let subject =
-            Subject::Page { input: PageInput::Path, fields: &fields, each: None, presets: &[], mapped: true };
+        let subject = Subject::Page {
+            input: PageInput::Path,
+            fields: &fields,
+            each: None,
+            presets: &[],
+            headers: false,
+            mapped: true,
+        };
         let keep = ["k", "s", "none", "gone"].map(str::to_owned);
         let delimited = Delimited { delimiter: b'\t', table: Table::of(subject, &keep) };
         let mut kept = Vec::new();

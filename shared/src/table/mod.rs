@@ -62,6 +62,8 @@ pub enum Origin {
     File,
     /// The hash of its content.
     Sha256,
+    /// Headers of the response.
+    Headers,
     /// The value carried along under this name.
     Kept(String),
     /// The field at this position, from 0.
@@ -120,6 +122,8 @@ pub enum Subject<'a> {
         each: Option<&'a Each>,
         /// Of `--preset`.
         presets: &'a [Preset],
+        /// Whether headers of the response are kept.
+        headers: bool,
         /// Whether a program adds a value.
         mapped: bool,
     },
@@ -135,8 +139,8 @@ impl Table {
         let (text, int) = (Kind::One(Element::Text), Kind::One(Element::Int));
         table.push("id", Origin::Id, int);
         let is_saved = matches!(subject, Subject::Page { input: PageInput::SavedUrl, .. });
-        let (fields, is_page, mapped) = match subject {
-            Subject::Page { input, fields, each, presets, mapped } => {
+        let (fields, is_page, headers, mapped) = match subject {
+            Subject::Page { input, fields, each, presets, headers, mapped } => {
                 match input {
                     PageInput::Path => table.push("path", Origin::Path, text),
                     PageInput::Url | PageInput::SavedUrl => {
@@ -145,9 +149,9 @@ impl Table {
                         table.push("status", Origin::Status, int);
                     }
                 }
-                (columns_of(fields, each, presets), true, mapped)
+                (columns_of(fields, each, presets), true, headers, mapped)
             }
-            Subject::Line => (Vec::new(), false, true),
+            Subject::Line => (Vec::new(), false, false, true),
         };
         table.push("attempts", Origin::Attempts, int);
         table.push("worker", Origin::Worker, int);
@@ -160,6 +164,9 @@ impl Table {
             table.push("content_type", Origin::ContentType, text);
             table.push("file", Origin::File, text);
             table.push("sha256", Origin::Sha256, text);
+        }
+        if headers {
+            table.push("headers", Origin::Headers, Kind::Json);
         }
         // The last columns' names are taken before anybody else can have them.
         let errors = [("error_kind", Origin::ErrorKind), ("error_message", Origin::ErrorMessage)];
@@ -260,8 +267,14 @@ mod tests {
     fn page(select: &[&str], kept: &[&str]) -> Table {
         let fields = Field::parse_all(select).unwrap();
         let kept: Vec<String> = kept.iter().map(|name| (*name).to_owned()).collect();
-        let subject =
-            Subject::Page { input: PageInput::Url, fields: &fields, each: None, presets: &[], mapped: false };
+        let subject = Subject::Page {
+            input: PageInput::Url,
+            fields: &fields,
+            each: None,
+            presets: &[],
+            headers: false,
+            mapped: false,
+        };
         Table::of(subject, &kept)
     }
 
@@ -281,6 +294,7 @@ mod tests {
             fields: &[],
             each: None,
             presets: &[],
+            headers: false,
             mapped: false,
         };
         assert_eq!(
@@ -295,6 +309,7 @@ mod tests {
             fields: &fields,
             each: Some(&each),
             presets: &[Preset::JsonLd],
+            headers: false,
             mapped: true,
         };
         assert_eq!(

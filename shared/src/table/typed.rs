@@ -311,8 +311,14 @@ mod tests {
 
     fn typed(select: &[&str]) -> Typed {
         let fields = Field::parse_all(select).unwrap();
-        let subject =
-            Subject::Page { input: PageInput::Url, fields: &fields, each: None, presets: &[], mapped: true };
+        let subject = Subject::Page {
+            input: PageInput::Url,
+            fields: &fields,
+            each: None,
+            presets: &[],
+            headers: false,
+            mapped: true,
+        };
         Typed { table: Table::of(subject, &[]) }
     }
 

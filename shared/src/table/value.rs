@@ -42,6 +42,7 @@ impl Origin {
             Self::ContentType => text(record.content_type),
             Self::File => text(record.file),
             Self::Sha256 => text(record.sha256),
+            Self::Headers => record.headers.map_or(Value::Null, Value::of_field),
             Self::Kept(name) => {
                 let found = record.keep.values().find(|(key, _)| key == name);
                 found.map_or(Value::Null, |(_, value)| match value {

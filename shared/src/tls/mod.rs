@@ -5,6 +5,7 @@
 //! accepted that rustls rejects.
 
 mod certificate;
+mod insecure;
 mod words;
 
 use std::fmt::Debug;
@@ -19,6 +20,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
+pub use insecure::accepting_any;
 pub use words::words;
 
 use certificate::Refused;

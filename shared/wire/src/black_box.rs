@@ -94,6 +94,38 @@ pub struct Reading {
     pub waiting: u64,
 }
 
+/// Where the list of begun targets starts in the page, in words. The words before it are those of [`Word`].
+const BEGUN_FIRST: usize = 16;
+
+/// Length of that list: the rest of the page.
+const BEGUN_MAX: usize = PAGE_BYTES / size_of::<u64>() - BEGUN_FIRST;
+
+/// Targets that a process had begun and not reported, if it noted them: something of them may have been sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// These.
+    Some(Vec<u64>),
+    /// More than the page can name: any that it had.
+    Any,
+}
+
+impl Default for Begun {
+    fn default() -> Self {
+        Self::Some(Vec::new())
+    }
+}
+
+impl Begun {
+    /// Whether this target is one of them.
+    #[must_use]
+    pub fn contains(&self, id: u64) -> bool {
+        match self {
+            Self::Some(ids) => ids.contains(&id),
+            Self::Any => true,
+        }
+    }
+}
+
 #[repr(usize)]
 #[derive(Clone, Copy)]
 enum Word {
@@ -107,6 +139,8 @@ enum Word {
     InFlight,
     Bytes,
     Waiting,
+    /// Whether begun targets are noted: 0 if not, 1 if so, 2 if there was no room for all.
+    NotesBegun,
 }
 
 /// One process's mapping of the page.
@@ -151,13 +185,23 @@ impl BlackBox {
         Ok(Self { map: MmapOptions::new().len(PAGE_BYTES).map_raw(file)? })
     }
 
-    #[expect(unsafe_code, reason = "the page is shared memory; atomics over it are the whole point")]
     fn word(&self, word: Word) -> &AtomicU64 {
+        self.at(word as usize)
+    }
+
+    /// The words that list the begun targets: an id and one, or 0 if free.
+    fn begun_words(&self) -> impl Iterator<Item = &AtomicU64> {
+        (0..BEGUN_MAX).map(|nth| self.at(BEGUN_FIRST + nth))
+    }
+
+    #[expect(unsafe_code, reason = "the page is shared memory; atomics over it are the whole point")]
+    fn at(&self, index: usize) -> &AtomicU64 {
         let pointer = self.map.as_mut_ptr().cast::<u64>();
+        let index = index.min(BEGUN_FIRST + BEGUN_MAX - 1);
         // SAFETY: the mapping is PAGE_BYTES long, page-aligned and lives as long as
-        // `self`; every `Word` is far below its end; both processes touch it only
+        // `self`; the index is below its end; both processes touch it only
         // through atomics, for which any bit pattern is valid.
-        unsafe { AtomicU64::from_ptr(pointer.add(word as usize)) }
+        unsafe { AtomicU64::from_ptr(pointer.add(index)) }
     }
 
     /// Worker: a stage of `target` begins.
@@ -167,6 +211,49 @@ impl BlackBox {
         // Stored last, so that a reader who sees the target also sees its phase.
         self.word(Word::Target).store(target, Ordering::Release);
         self.advance();
+    }
+
+    /// Worker: something of this target may be sent from now on.
+    pub fn begin(&self, target: u64) {
+        let entry = target.wrapping_add(1);
+        let notes = self.word(Word::NotesBegun);
+        let take =
+            |word: &AtomicU64| word.compare_exchange(0, entry, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if self.begun_words().any(take) {
+            notes.fetch_max(1, Ordering::Release);
+        } else {
+            notes.store(2, Ordering::Release);
+        }
+    }
+
+    /// Worker: these targets are reported. Each is taken off the list once, because it may have begun again by now.
+    pub fn reported(&self, targets: impl Iterator<Item = u64>) {
+        for target in targets {
+            let entry = target.wrapping_add(1);
+            let free = |word: &AtomicU64| {
+                word.compare_exchange(entry, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            };
+            self.begun_words().any(free);
+        }
+    }
+
+    /// Whether begun targets are noted.
+    #[must_use]
+    pub fn notes_begun(&self) -> bool {
+        self.word(Word::NotesBegun).load(Ordering::Relaxed) > 0
+    }
+
+    /// Supervisor: reads which targets had begun.
+    #[must_use]
+    pub fn begun(&self) -> Begun {
+        match self.word(Word::NotesBegun).load(Ordering::Acquire) {
+            0 => Begun::default(),
+            1 => {
+                let entries = self.begun_words().map(|word| word.load(Ordering::Acquire));
+                Begun::Some(entries.filter(|entry| *entry > 0).map(|entry| entry - 1).collect())
+            }
+            _ => Begun::Any,
+        }
     }
 
     /// Worker: no stage is running any more.
@@ -241,6 +328,21 @@ mod tests {
         assert_eq!((reading.cpu_us, reading.progress), (12, 1));
         worker.leave();
         assert_eq!((supervisor.read().target, supervisor.read().phase), (None, Phase::Idle));
+    }
+
+    #[test]
+    fn begun_targets_are_listed_until_they_are_reported() {
+        let (supervisor, fd) = BlackBox::create().unwrap();
+        let worker = BlackBox::open(&File::from(fd)).unwrap();
+        assert!(!worker.notes_begun() && !supervisor.begun().contains(0));
+        for target in [0, 7, 9, 7] {
+            worker.begin(target);
+        }
+        worker.reported([7, 0, 5].into_iter());
+        assert_eq!(supervisor.begun(), Begun::Some(vec![9, 7]));
+        let many = u64::try_from(BEGUN_MAX).unwrap();
+        (0..many).for_each(|target| worker.begin(100 + target));
+        assert!(worker.notes_begun() && supervisor.begun() == Begun::Any);
     }
 
     #[test]

@@ -12,6 +12,10 @@ const IS_JSON: u16 = 1 << 15;
 /// the length of any name.
 const FOUND: [u8; 2] = u16::MAX.to_le_bytes();
 
+/// Stands before the values that are needed to make the request, and that do not go into the record. It is longer than
+/// the length of any name.
+const UNSHOWN: u16 = u16::MAX - 1;
+
 /// A value that is carried along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
@@ -36,7 +40,7 @@ pub fn push(name: &str, value: Value<'_>, out: &mut Vec<u8>) -> bool {
     let (Ok(name_bytes), Ok(text_bytes)) = (u16::try_from(name.len()), u16::try_from(text.len())) else {
         return false;
     };
-    if text_bytes >= IS_JSON || name_bytes == u16::MAX {
+    if text_bytes >= IS_JSON || name_bytes >= UNSHOWN {
         return false;
     }
     out.extend_from_slice(&name_bytes.to_le_bytes());
@@ -51,11 +55,29 @@ pub fn push_found(out: &mut Vec<u8>) {
     out.extend_from_slice(&FOUND);
 }
 
+/// Splits the first name and value off; the value is `None` if it is not UTF-8.
+fn next(encoded: &[u8]) -> Option<(&[u8], Option<Value<'_>>, &[u8])> {
+    let (name_bytes, after) = encoded.split_first_chunk::<2>()?;
+    let (length, after) = after.split_first_chunk::<2>()?;
+    let length = u16::from_le_bytes(*length);
+    let (name, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*name_bytes)))?;
+    let (text, after) = after.split_at_checked(usize::from(length & !IS_JSON))?;
+    let value = str::from_utf8(text).ok();
+    let value = value.map(|text| if length & IS_JSON == 0 { Value::Text(text) } else { Value::Json(text) });
+    Some((name, value, after))
+}
+
+/// Marks the values that are appended to `out` from here on as unshown: they do not go into the record.
+pub fn push_unshown(out: &mut Vec<u8>) {
+    out.extend_from_slice(&UNSHOWN.to_le_bytes());
+}
+
 impl<'a> Kept<'a> {
-    /// Whether no value is carried along.
+    /// Whether no value goes into the record.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.encoded().is_empty()
+        let encoded = self.encoded();
+        encoded.is_empty() || encoded.starts_with(&UNSHOWN.to_le_bytes())
     }
 
     /// Whether the target was found on the way, such as in a sitemap, and not named by the user.
@@ -68,19 +90,39 @@ impl<'a> Kept<'a> {
         self.0.strip_prefix(&FOUND).unwrap_or(self.0)
     }
 
-    /// The names and values, in order.
+    /// The names and values that go into the record, in order.
     pub fn values(self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        self.decode(false)
+    }
+
+    /// Returns a value by its name, whether it goes into the record or not.
+    #[must_use]
+    pub fn find(self, name: &str) -> Option<Value<'a>> {
+        self.decode(true).find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Returns the values that do not go into the record, encoded, if there are any.
+    #[must_use]
+    pub fn unshown(self) -> Option<&'a [u8]> {
+        let mut rest = self.encoded();
+        loop {
+            if let Some(unshown) = rest.strip_prefix(&UNSHOWN.to_le_bytes()) {
+                return Some(unshown);
+            }
+            rest = next(rest)?.2;
+        }
+    }
+
+    fn decode(self, all: bool) -> impl Iterator<Item = (&'a str, Value<'a>)> {
         let mut rest = self.encoded();
         // What does not decode was not encoded here; the record does without it.
         std::iter::from_fn(move || {
-            let (name_bytes, after) = rest.split_first_chunk::<2>()?;
-            let (length, after) = after.split_first_chunk::<2>()?;
-            let length = u16::from_le_bytes(*length);
-            let (name, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*name_bytes)))?;
-            let (text, after) = after.split_at_checked(usize::from(length & !IS_JSON))?;
+            if let Some(unshown) = rest.strip_prefix(&UNSHOWN.to_le_bytes()) {
+                rest = if all { unshown } else { &[] };
+            }
+            let (name, value, after) = next(rest)?;
             rest = after;
-            let (name, text) = (str::from_utf8(name).ok()?, str::from_utf8(text).ok()?);
-            Some((name, if length & IS_JSON == 0 { Value::Text(text) } else { Value::Json(text) }))
+            Some((str::from_utf8(name).ok()?, value?))
         })
     }
 
@@ -137,10 +179,25 @@ mod tests {
         assert!(Kept(&kept).is_empty() && Kept(&kept).is_found() && !Kept(&[]).is_found());
         assert!(push("a", Value::Text("b"), &mut kept));
         assert_eq!(object(&kept), r#"{"a":"b"}"#);
-        let longest = "n".repeat(usize::from(u16::MAX) - 1);
+        let longest = "n".repeat(usize::from(UNSHOWN) - 1);
         let mut kept = Vec::new();
         assert!(push(&longest, Value::Text(""), &mut kept) && !Kept(&kept).is_found());
         assert!(!push(&format!("{longest}n"), Value::Text(""), &mut kept));
+    }
+
+    #[test]
+    fn unshown_values_are_found_and_not_shown() {
+        let mut kept = Vec::new();
+        push_unshown(&mut kept);
+        assert!(push("b", Value::Json("2"), &mut kept) && Kept(&kept).is_empty());
+        let mut kept = Vec::new();
+        assert!(push("a", Value::Text("1"), &mut kept));
+        push_unshown(&mut kept);
+        assert!(push("b", Value::Json("2"), &mut kept) && !Kept(&kept).is_empty());
+        assert_eq!(object(&kept), r#"{"a":"1"}"#);
+        assert_eq!(Kept(&kept).unshown().map(<[u8]>::len), Some(6));
+        assert_eq!(Kept(&kept).find("a"), Some(Value::Text("1")));
+        assert_eq!((Kept(&kept).find("b"), Kept(&kept).find("c")), (Some(Value::Json("2")), None));
     }
 
     proptest::proptest! {

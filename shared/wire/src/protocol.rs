@@ -17,7 +17,7 @@ use crate::cookie::{Cookie, CookieUpdate};
 use crate::record::ErrorKind;
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = 8;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]

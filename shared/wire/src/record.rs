@@ -34,6 +34,8 @@ pub enum ErrorKind {
     /// The answer was a page that turns requests away: a rule of the job matches it, or the host answers other URLs
     /// with the same page.
     Blocked,
+    /// Its request may have been sent before a crash, and must not be sent twice.
+    Uncertain,
     /// Every proxy that was tried failed.
     Proxy,
     /// The address policy forbids the host's address.
@@ -68,6 +70,7 @@ impl ErrorKind {
             Self::TooManyRedirects => "too_many_redirects",
             Self::Robots => "robots",
             Self::Blocked => "blocked",
+            Self::Uncertain => "uncertain",
             Self::Proxy => "proxy",
             Self::AddressDenied => "address_denied",
             Self::Decode => "decode",
@@ -238,6 +241,8 @@ pub struct Record<'a> {
     pub file: Option<&'a str>,
     /// The SHA-256 of its content, in hexadecimal digits.
     pub sha256: Option<&'a str>,
+    /// Headers of the response.
+    pub headers: Option<&'a FieldValue>,
     /// What the selectors found.
     pub fields: Option<Fields<'a>>,
     /// What the user's program answered: one JSON value, in UTF-8.
@@ -290,6 +295,7 @@ impl Record<'_> {
             optional(",\"file\":", self.file, out);
             optional(",\"sha256\":", self.sha256, out);
         }
+        optional(",\"headers\":", self.headers, out);
         let fields_at = out.len();
         if let Some(fields) = &self.fields {
             out.extend_from_slice(b",\"fields\":");
@@ -353,6 +359,7 @@ mod tests {
         let values = [FieldValue::Null, FieldValue::List(vec![FieldValue::Text("a".into())])];
         let mut kept = Vec::new();
         assert!(push("n", Value::Json("1e400"), &mut kept));
+        let headers = FieldValue::Object(vec![("etag".to_owned(), FieldValue::Text("x".into()))]);
         let record = Record {
             id: 17,
             url: Some("http://x/"),
@@ -364,6 +371,7 @@ mod tests {
             elapsed_us: Some(41_234),
             bytes: Some(5),
             charset: Some("utf-8"),
+            headers: Some(&headers),
             fields: Some(Fields { names: &names, values: &values }),
             ..Record::default()
         };
@@ -372,7 +380,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(line).unwrap(),
             "{\"id\":17,\"url\":\"http://x/\",\"keep\":{\"n\":1e400},\"final_url\":\"http://x/\",\"status\":200,\"attempts\":1,\"worker\":2,\
-             \"elapsed_ms\":41.2,\"bytes\":5,\"charset\":\"utf-8\",\"fields\":{\"title\":null,\"links\":[\"a\"]}}\n"
+             \"elapsed_ms\":41.2,\"bytes\":5,\"charset\":\"utf-8\",\"headers\":{\"etag\":\"x\"},\"fields\":{\"title\":null,\"links\":[\"a\"]}}\n"
         );
     }
 

@@ -17,7 +17,7 @@ use super::flags::{
 use super::parts::when;
 use super::problem::Problem;
 use super::settings::{is_repeatable, is_switch, key};
-use super::{Environment, settings};
+use super::{Environment, request, settings};
 use crate::client::{ClientCommand, Files, Operation, Results, ServiceAddress, Submit};
 use crate::view::JobAction;
 
@@ -85,6 +85,7 @@ pub(super) fn order(
         Verb::Submit(SubmitFlags { service, name, priority, idempotency_key, wait, verb }) => {
             let submitted = (root, path, matches);
             let (mut document, mut typed) = document(verb.is_some(), submitted)?;
+            request::inline(&mut document)?;
             document.extend(name.map(|name| ("name".to_owned(), name.into())));
             document.extend(priority.map(|priority| ("priority".to_owned(), priority.into())));
             let files = files(&mut document, &mut typed)?;
@@ -168,7 +169,8 @@ fn service_address(
             match parsed {
                 Some(url) => Ok(ServiceAddress::Url { url, token_file, ca }),
                 None => Err(Problem::Usage(format!(
-                    "--url {url}: give scheme, host and port only, such as https://muster.example:8443"
+                    "--url {url}: give scheme, host and port only, such as https://muster.example:8443; the template for a job's \
+                     URLs is --request-url"
                 ))),
             }
         }
@@ -241,7 +243,7 @@ fn document(
         if let Some(key) = FILE_FLAGS.into_iter().find(|files| *files == key) {
             files.insert(key, raw.into_iter().map(PathBuf::from).collect());
         } else {
-            document.insert(key.to_owned(), value(arg, raw)?);
+            document.insert(request::key_in_document(key).to_owned(), value(arg, raw)?);
         }
     }
     Ok((document, files))

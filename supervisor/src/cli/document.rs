@@ -1,8 +1,9 @@
 //! A job as the service accepts it: the flags of the command line as a JSON object, plus uploaded files.
 //! A document that the service does not allow is refused here, before anything is opened.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::FromArgMatches as _;
@@ -151,6 +152,7 @@ fn plan(
         config: Path::new(""),
         stdin_is_terminal: true,
         isolates_lists: allowed.isolates_lists,
+        readable: Some(&allowed.paths),
         headers_max,
         texts: Texts::default(),
     };
@@ -210,9 +212,14 @@ fn check_allowed(command: &str, settings: &Settings, allowed: &Allowed) -> Resul
                             to allow others"
             .to_owned());
     }
-    for key in ["input", "paths", "files", "proxy-file", "proxy-tier"] {
+    for key in ["input", "paths", "files", "proxy-file", "proxy-tier", "ca", "cert", "key"] {
         for path in settings.get(key) {
             check_path(Path::new(path), allowed)?;
+        }
+    }
+    for key in ["data", "json"] {
+        for path in settings.get(key).iter().filter_map(|value| value.as_bytes().strip_prefix(b"@")) {
+            check_path(Path::new(OsStr::from_bytes(path)), allowed)?;
         }
     }
     Ok(())

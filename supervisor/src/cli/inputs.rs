@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shared::job::HeldFile;
+use shared::request::RequestSpec;
 
 use super::encoding::encoding;
 use super::flags::ListFlags;
 use super::problem::Problem;
+use super::request::{check_columns, columns};
 use super::{Environment, disk};
 use crate::descriptor;
 use crate::plan::{Columns, Input, ListReading, Sitemaps};
@@ -39,6 +41,7 @@ pub(super) fn inputs(
     targets: Targets,
     lists: ListFlags,
     reading: ListReading,
+    request: Option<&RequestSpec>,
     read_once: &mut ReadOnce,
     env: &Environment<'_>,
 ) -> Result<Vec<Input>, Problem> {
@@ -59,9 +62,9 @@ pub(super) fn inputs(
     }
     let keep = names(&lists.keep)?;
     let mut inputs = named;
+    let columns = columns(&lists, &keep, request);
     for path in lists.input {
-        let columns = lists.column.as_deref();
-        let input = list(path, columns, &keep, reading, read_once)?;
+        let input = list(path, columns.as_ref(), reading, read_once)?;
         if input == Input::StdinLines && inputs.contains(&input) {
             return Err(Problem::Usage("standard input can be read only once; give -i - once".to_owned()));
         }
@@ -87,6 +90,7 @@ pub(super) fn inputs(
         let needed = "an input with columns: -i with a .csv, .tsv, .jsonl or .parquet file";
         Err(Problem::Usage(format!("{flag} needs {needed}{and}")))
     };
+    check_columns(&inputs, request)?;
     if lists.column.is_some() && !any_columns {
         return needs("--column", "");
     }
@@ -231,8 +235,7 @@ fn json_file(path: PathBuf) -> Result<Input, Problem> {
 /// Decides by its name how a list is read.
 fn list(
     path: PathBuf,
-    column: Option<&str>,
-    keep: &[String],
+    columns: Option<&Columns>,
     reading: ListReading,
     read_once: &mut ReadOnce,
 ) -> Result<Input, Problem> {
@@ -277,27 +280,24 @@ fn list(
     if !is_file {
         read_once.first.get_or_insert_with(|| shown.clone());
     }
-    let columns = |input: &str| Columns { input: input.to_owned(), keep: keep.to_vec() };
     let check = |columns: &Columns| {
         source::check_columns(&path, columns, reading).map_err(|error| Problem::Usage(error.to_string()))
     };
-    match (extension.as_str(), column) {
-        ("csv" | "tsv", Some(column)) => {
-            let columns = columns(column);
+    match (extension.as_str(), columns) {
+        ("csv" | "tsv", Some(columns)) => {
             if is_file {
-                check(&columns)?;
+                check(columns)?;
             }
-            Ok(Input::CsvColumn(path, columns))
+            Ok(Input::CsvColumn(path, columns.clone()))
         }
         ("parquet", _) if !is_file => {
             refuse("a Parquet file must be seekable, and this is not a regular file; save it as one")
         }
-        ("parquet", Some(column)) => {
-            let columns = columns(column);
-            check(&columns)?;
-            Ok(Input::ParquetColumn(path, columns))
+        ("parquet", Some(columns)) => {
+            check(columns)?;
+            Ok(Input::ParquetColumn(path, columns.clone()))
         }
-        ("jsonl" | "ndjson", Some(column)) => Ok(Input::JsonColumn(path, columns(column))),
+        ("jsonl" | "ndjson", Some(columns)) => Ok(Input::JsonColumn(path, columns.clone())),
         ("csv" | "tsv" | "parquet", None) => {
             refuse("name the column that holds the inputs with --column NAME")
         }

@@ -19,6 +19,7 @@ mod parts;
 mod problem;
 mod program;
 mod proxies;
+mod request;
 mod resolve;
 mod save;
 mod serve;
@@ -85,6 +86,8 @@ pub(crate) struct Environment<'a> {
     pub(crate) stdin_is_terminal: bool,
     /// Whether a process of its own reads each list.
     pub(crate) isolates_lists: bool,
+    /// The directories that files of requests must be in; `None` is anywhere.
+    pub(crate) readable: Option<&'a [PathBuf]>,
     /// Most CSV files whose headers are read.
     pub(crate) headers_max: usize,
     /// The files of flags read so far.
@@ -108,7 +111,7 @@ impl Texts {
 
 /// Returns the definitions of all commands and flags.
 fn definitions() -> Command {
-    client::hide_unsubmitted(Flags::command())
+    client::hide_unsubmitted(request::renamed(Flags::command()))
 }
 
 /// Parses a command line that begins with the program's name.
@@ -289,7 +292,8 @@ fn job_settings(
         Some((words, _)) => words.as_slice(),
         None => path,
     };
-    file.settings(&settings::arguments(root, own), &["command"])
+    let settings = file.settings(&settings::arguments(root, own), &["command"])?;
+    Ok(if own == path { settings } else { settings.renamed_for(&settings::arguments(root, path)) })
 }
 
 fn config_settings(root: &Command, matches: &ArgMatches, env: &Environment<'_>) -> Result<Settings, String> {

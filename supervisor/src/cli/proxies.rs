@@ -117,6 +117,7 @@ mod tests {
             config: Path::new(""),
             stdin_is_terminal: true,
             isolates_lists: false,
+            readable: None,
             headers_max: 0,
             texts: Texts::default(),
         };

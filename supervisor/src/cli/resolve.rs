@@ -1,11 +1,14 @@
 //! Resolves flags to a [`Plan`], or refuses flags that contradict each other.
 
+use std::collections::HashSet;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::header::SET_COOKIE;
 use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
+use shared::request::RequestSpec;
 use shared::request_headers;
 use shared::select::blocked::{BlockedIf, BlockedRules};
 use shared::select::{Field, Preset};
@@ -20,7 +23,7 @@ use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::proxies::proxies;
-use super::{Environment, Invocation, csv, disk, program, save, serve};
+use super::{Environment, Invocation, csv, disk, program, request, save, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -176,6 +179,13 @@ fn comparison(
 ) -> Result<Invocation, Problem> {
     let (mut plan, read_once) = plan(run, env)?;
     plan.pool.mode = None;
+    if let Work::Fetch(FetchSpec { request: Some(request), .. }) = &plan.work
+        && request.at_most_once
+    {
+        return Err(Problem::Usage(
+            "compare sends each request four times; leave out --at-most-once, or run fetch".to_owned(),
+        ));
+    }
     if let Some(input) = read_once.first {
         return Err(Problem::Usage(format!(
             "compare reads its inputs four times, and {input} can be read only once; save it to a file"
@@ -215,12 +225,14 @@ fn survey(
     Ok(Invocation::Advise(Box::new(Survey { plan, sample: flags.sample, json: flags.json })))
 }
 
-fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
+fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let (fields, presets) = selection(&run.extract)?;
     let mut read_once = ReadOnce::default();
     let lists = reading(&run.lists, env)?;
     let (targets, held) = hold(run.targets, run.extract.body_bytes_max)?;
-    let inputs = inputs(targets, run.lists, lists, &mut read_once, env)?;
+    let request = run.network.as_deref_mut().map(|network| request::request(network, &run.lists, env));
+    let request = request.transpose()?.flatten();
+    let inputs = inputs(targets, run.lists, lists, request.as_ref(), &mut read_once, env)?;
     let paths = input_paths(&inputs);
     let cookie_jar = cookie_jar(run.network.as_deref(), run.output.as_ref(), &paths)?;
     let (place, ordered, summary, report) = match run.output {
@@ -247,7 +259,7 @@ fn plan(run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem> {
     let work = match run.network {
         Some(network) => {
             let (saves, repeats) = (run.save, network.blocked_if.contains(&BlockedIf::Repeats));
-            let spec = fetch_spec(*network, body_bytes_max, &inputs, env)?;
+            let spec = fetch_spec(*network, request, body_bytes_max, &inputs, env)?;
             let reads = !fields.is_empty() || !presets.is_empty();
             Work::Fetch(save::saving(spec, saves, reads, repeats, &place)?)
         }
@@ -308,6 +320,7 @@ fn selection(flags: &ExtractFlags) -> Result<(Vec<Field>, Vec<Preset>), Problem>
 
 fn fetch_spec(
     flags: NetworkFlags,
+    request: Option<RequestSpec>,
     body_bytes_max: u64,
     inputs: &[Input],
     env: &Environment<'_>,
@@ -321,6 +334,22 @@ fn fetch_spec(
     if !header_scope.only_these {
         header_scope.homes = inputs.iter().flat_map(sitemaps_of).cloned().collect();
     }
+    let cookies = match flags.cookies {
+        Some(CookiesFlag::On) => true,
+        Some(CookiesFlag::Off) => false,
+        None => flags.cookie_jar.is_some(),
+    };
+    let transport = request::transport(&flags.request, env)?;
+    let response_headers = distinct(flags.request.response_header);
+    if cookies && response_headers.iter().any(|name| *name == SET_COOKIE.as_str()) {
+        return Err(Problem::Usage(
+            "--response-header cannot name Set-Cookie while cookies are kept: they are secrets; leave one out"
+                .to_owned(),
+        ));
+    }
+    let mut blocked = BlockedRules::of(flags.blocked_if);
+    // Answers to a POST are often all the same.
+    blocked.repeats &= !request.as_ref().is_some_and(RequestSpec::is_sent);
     Ok(FetchSpec {
         timeout: flags.timeout,
         connect_timeout: flags.connect_timeout,
@@ -330,18 +359,23 @@ fn fetch_spec(
             AddressPolicyFlag::Public => AddressPolicy::Public,
             AddressPolicyFlag::Any => AddressPolicy::Any,
         },
-        blocked: BlockedRules::of(flags.blocked_if),
+        blocked,
         save: None,
-        cookies: match flags.cookies {
-            Some(CookiesFlag::On) => true,
-            Some(CookiesFlag::Off) => false,
-            None => flags.cookie_jar.is_some(),
-        },
+        request: request.map(Box::new),
+        transport,
+        response_headers,
+        cookies,
         proxies: proxies(flags.proxies, env)?,
         headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
         header_scope,
         user_agent: agents.into_iter().next_back().map_or(flags.user_agent, |header| header.value),
     })
+}
+
+/// Leaves out what was there before.
+fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
 }
 
 /// The sitemaps that an input names.

@@ -8,11 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use clap::builder::Resettable;
 use clap::{Arg, ArgAction, Command};
 use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::request;
 use crate::nearest::nearest;
 use crate::outcome::{first_paragraph, without_secrets};
 
@@ -178,7 +180,7 @@ impl Settings {
         let mut settings = Self::default();
         for arg in arguments {
             let Some(long) = arg.get_long() else { continue };
-            let place = variable(long);
+            let place = variable(&request::name_in_environment(arg, long));
             let Some(value) = get(&place).filter(|value| !value.is_empty()) else {
                 continue;
             };
@@ -191,6 +193,16 @@ impl Settings {
             settings.0.insert(long.to_owned(), Setting { values, place });
         }
         settings
+    }
+
+    /// Renames the settings of another command's flags that are called otherwise among `arguments`.
+    pub(super) fn renamed_for(self, arguments: &[&Arg]) -> Self {
+        let renamed = |key: String| {
+            let other = arguments.iter().map(|arg| self::key(arg));
+            let mut other = other.filter(|other| request::key_in_document(other) == key && *other != key);
+            other.next().map(str::to_owned).unwrap_or(key)
+        };
+        Self(self.0.into_iter().map(|(key, setting)| (renamed(key), setting)).collect())
     }
 
     /// Adds the settings of `weaker` that `self` does not have.
@@ -233,7 +245,9 @@ fn check(arg: &Arg, setting: &Setting) -> Result<(), String> {
 
 fn check_some(arg: &Arg, values: &[OsString], place: &str) -> Result<(), String> {
     let mut alone = Command::new("check").no_binary_name(true).disable_help_flag(true);
-    alone = alone.arg(arg.clone().required(false));
+    // What it needs or excludes is not there.
+    let arg_alone = arg.clone().required(false).requires(Resettable::Reset).conflicts_with(Resettable::Reset);
+    alone = alone.arg(arg_alone);
     let typed = values.iter().map(|value| match arg.get_long() {
         Some(long) => {
             let mut typed = OsString::from(format!("--{long}="));

@@ -148,8 +148,18 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
         return Err("give NAME: VALUE, with a colon".to_owned());
     };
     let (name, value) = (name.trim(), value.trim());
+    if name.eq_ignore_ascii_case("host") && value.contains('{') {
+        return Err("Host cannot have columns".to_owned());
+    }
     request_headers::check(name, value).map_err(|error| error.to_string())?;
     Ok(Header { name: name.to_owned(), value: value.to_owned() })
+}
+
+/// Parses the name of a header, and returns it in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, String> {
+    let name = http::HeaderName::from_bytes(text.as_bytes());
+    name.map(|name| name.as_str().to_owned())
+        .map_err(|_| "give the name of a header, such as ETag".to_owned())
 }
 
 /// Parses the value of `--user-agent`.

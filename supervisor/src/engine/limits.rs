@@ -12,7 +12,7 @@ use supervisor_core::pool::{Ahead, PoolConfig};
 
 use super::shape::Shape;
 use crate::kinds;
-use crate::plan::Plan;
+use crate::plan::{Plan, Twice};
 use crate::source::is_allowed;
 
 /// From fork to ready, before a worker is taken for broken.
@@ -51,8 +51,8 @@ pub(super) fn frontier_config(plan: &Plan, shape: Shape) -> FrontierConfig {
     }
 }
 
-/// Returns the deadlines and limits of the pool.
-pub(super) fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
+/// Returns the deadlines and limits of the pool. `is_recorded` says whether a journal records which targets are done.
+pub(super) fn pool_config(plan: &Plan, shape: Shape, is_recorded: bool) -> PoolConfig {
     let rules = kinds::of(&plan.work).rules();
     let parse_timeout = plan.parse_timeout;
     let program = kinds::program(plan);
@@ -62,7 +62,12 @@ pub(super) fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
     PoolConfig {
         slots: shape.workers,
         concurrency: shape.concurrency,
-        ahead: if program.is_some() { Ahead::of_program(batch) } else { Ahead::default() },
+        ahead: match rules.twice {
+            // What a worker has when it dies may have been sent, so it gets nothing in advance.
+            Twice::Forbidden | Twice::Avoided => Ahead { most: 0, ..Ahead::default() },
+            Twice::Harmless if program.is_some() => Ahead::of_program(batch),
+            Twice::Harmless => Ahead::default(),
+        },
         piped: program.is_some(),
         retries: plan.politeness.retries,
         crashes_max: CRASHES_MAX,
@@ -82,5 +87,6 @@ pub(super) fn pool_config(plan: &Plan, shape: Shape) -> PoolConfig {
         terminate_grace: TERMINATE_GRACE,
         recycle_after: plan.pool.recycle_after,
         rss_allowance_bytes: plan.pool.worker_memory_bytes.map(|bytes| bytes / 2),
+        settles: is_recorded && rules.twice != Twice::Harmless,
     }
 }

@@ -16,10 +16,10 @@ use super::limits::{frontier_config, pool_config, readable};
 use super::proxies;
 use super::shape::Shape;
 use super::{EngineError, RunContext};
-use crate::journal::{Gate, HeldRecord, OutputError};
+use crate::journal::{Finished, Gate, HeldRecord, OutputError};
 use crate::kinds::{self, Auto};
 use crate::plan::Plan;
-use crate::runtime::{Control, Ended, Feed, Finished, Queue, RunParts, Runtime, Writer};
+use crate::runtime::{self, Control, Ended, Feed, Queue, RunParts, Runtime, Writer};
 use crate::source::{Host, Targets};
 use crate::summary::ModeRun;
 
@@ -49,13 +49,22 @@ pub(super) struct Pass<L> {
     pub(super) first_id: u64,
     /// Records of an earlier run that wait for one of these targets.
     pub(super) held: Vec<HeldRecord>,
+    /// Targets that an earlier run may have sent, and that must not be sent twice.
+    pub(super) uncertain: Finished,
     pub(super) writer: Writer<L>,
 }
 
 impl<L> Pass<L> {
     /// All of `targets`.
     pub(super) fn over(targets: Box<dyn Targets + Send>, writer: Writer<L>) -> Self {
-        Self { targets, gate: Gate::default(), first_id: 0, held: Vec::new(), writer }
+        Self {
+            targets,
+            gate: Gate::default(),
+            first_id: 0,
+            held: Vec::new(),
+            uncertain: Finished::default(),
+            writer,
+        }
     }
 }
 
@@ -96,9 +105,9 @@ impl PassEnd<'_> {
         &self,
         writer: Writer<L>,
         complete: bool,
-    ) -> Result<Finished<L>, OutputError> {
+    ) -> Result<runtime::Finished<L>, OutputError> {
         match self.ended.signal.filter(|_| self.ended.abandoned) {
-            Some(signal) => Ok(Finished::Abandoned(signal)),
+            Some(signal) => Ok(runtime::Finished::Abandoned(signal)),
             None => writer.finish(complete, self.control),
         }
     }
@@ -143,7 +152,7 @@ pub(super) fn run<C: Consumer>(
     let mut job = Job { plan, started_us: started.us, targets_max, readable, encoding, gather, learned };
     let (mut taken, mut used) = (0, Vec::new());
     loop {
-        let Pass { targets, gate, first_id, held, writer } = pass;
+        let Pass { targets, gate, first_id, held, uncertain, writer } = pass;
         let targets_max = targets.position().items_total.and_then(|targets| u32::try_from(targets).ok());
         let mut flow = Flow {
             feed: Feed::start(targets, gate)?,
@@ -151,6 +160,7 @@ pub(super) fn run<C: Consumer>(
             // In order, the inputs that are done are the first ones.
             ordered: is_ordered.then(|| Ordered::new(first_id)),
             held,
+            uncertain,
         };
         let (mut ended, shape, why) = job.run(&mut flow, targets_max, context);
         let feed = flow.feed;
@@ -183,6 +193,7 @@ struct Flow<'a> {
     queue: &'a Queue,
     ordered: Option<Ordered>,
     held: Vec<HeldRecord>,
+    uncertain: Finished,
 }
 
 /// A job during all its passes.
@@ -248,9 +259,10 @@ impl Job<'_> {
             frontier.teach(now, HostRef { name: &host.name, local: host.local }, learned);
         }
         // Both clocks are read at one moment, so that workers keep the starts of a paced host.
-        let mut pool = Pool::new(pool_config(self.plan, shape), frontier, now, seed)
-            .anchored(now, seed)
-            .dated(self.started_us);
+        let mut pool =
+            Pool::new(pool_config(self.plan, shape, flow.queue.is_recorded()), frontier, now, seed)
+                .anchored(now, seed)
+                .dated(self.started_us);
         if let Some(proxies) = proxies::config(&self.plan.work) {
             pool = pool.through(Proxies::new(proxies, seed));
         }
@@ -263,6 +275,7 @@ impl Job<'_> {
             gather: &mut self.gather,
             ordered: flow.ordered.as_mut(),
             held: std::mem::take(&mut flow.held),
+            uncertain: std::mem::take(&mut flow.uncertain),
             control: context.control,
             observer: context.observer,
             workers: context.workers,

@@ -40,7 +40,7 @@ pub(super) fn add(used: &mut Vec<ProxySnapshot>, pass: Vec<ProxySnapshot>) {
 }
 
 /// Returns what the summary says.
-pub(super) fn summarize(used: &[ProxySnapshot]) -> Vec<PerProxy> {
+pub(crate) fn summarize(used: &[ProxySnapshot]) -> Vec<PerProxy> {
     let summarize = |proxy: &ProxySnapshot| PerProxy {
         proxy: proxy.name.clone(),
         requests: proxy.requests,

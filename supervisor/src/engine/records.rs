@@ -138,7 +138,8 @@ fn append(
             gate: Gate::new(kind.rules().target, state.done(), state.prefix),
             first_id: state.finished.len(),
             held,
-            writer: Writer::appending(outlet, store.map(|store| (store, &state)))?,
+            uncertain: state.uncertain.clone(),
+            writer: Writer::appending(outlet, store.map(|store| (store, &state, kind.rules().twice)))?,
         },
     };
     let mut append = Append { plan, input, resume: None };

@@ -136,7 +136,7 @@ fn list(path: &Path, columns: Option<&Columns>) -> Result<Fingerprint, JournalEr
     let content = content(path).map_err(|cause| JournalError::Input { path: path.to_owned(), cause })?;
     Ok(Fingerprint::List {
         path: path.display().to_string(),
-        column: columns.map(|columns| columns.input.clone()),
+        column: columns.and_then(|columns| columns.input.clone()),
         keep: columns.map(|columns| columns.keep.clone()).unwrap_or_default(),
         content,
     })

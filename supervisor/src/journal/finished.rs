@@ -34,6 +34,11 @@ impl Finished {
         self.0.contains(id)
     }
 
+    /// Returns the ids, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        self.0.iter()
+    }
+
     /// Returns the number of ids.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -57,6 +62,16 @@ impl Finished {
         let separate = self.len() + other.len();
         self.0 |= other.0;
         separate - self.len()
+    }
+
+    /// Removes `id`.
+    pub fn remove_one(&mut self, id: u64) {
+        self.0.remove(id);
+    }
+
+    /// Removes all of `other`.
+    pub fn remove(&mut self, other: &Self) {
+        self.0 -= &other.0;
     }
 
     /// Encodes the set. Neighbouring ids cost almost nothing, an isolated id about ten bytes.

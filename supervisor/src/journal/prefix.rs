@@ -128,6 +128,9 @@ impl Gate {
                     kept.write_object(&mut self.kept);
                     self.hasher.update(&self.kept);
                 }
+                if let Some(unshown) = kept.unshown() {
+                    self.hasher.update(unshown);
+                }
             }
             self.targets += item.inputs;
         }

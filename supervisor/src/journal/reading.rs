@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::state::{Recorded, State};
-use super::{Final, Finished, Prefix, Tally, held};
+use super::{Final, Finished, Prefix, Tally, held, started};
 
 /// Why a journal cannot be used.
 pub(super) enum Wrong {
@@ -52,7 +52,10 @@ pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     // Journals of older versions have no such table. Its content only saves time, so nothing in it is an error.
     let hosts = connection.query_row("SELECT learned FROM hosts", [], |row| row.get(0)).unwrap_or_default();
     let held = held_in(connection, &finished)?;
-    let state = State { finished, tally, prefix, output_bytes: output_bytes.cast_unsigned(), held, hosts };
+    let mut uncertain = started::read(connection)?;
+    uncertain.remove(&finished);
+    let output_bytes = output_bytes.cast_unsigned();
+    let state = State { finished, tally, prefix, output_bytes, held, hosts, uncertain };
     check(&state, twice).map_err(Wrong::Content)?;
     let recorded = Recorded {
         flags: serde_json::from_str(&flags).map_err(Wrong::content)?,

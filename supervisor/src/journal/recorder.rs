@@ -7,15 +7,20 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounded};
 
+use super::started::{self, Notes, NotesTaken};
 use super::store::Commit;
 use super::{Final, Finished, HeldRecord, JournalError, Prefix, State, Store, Tally};
+use crate::plan::Twice;
 use crate::sink::Outlet;
 use crate::sink::whole::Totals;
 
 /// Time between two commits. A kill loses at most the work of this time.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// The same if a server may act twice on what is lost: the next begins as soon as the last is on disk.
+const COMMIT_SOON: Duration = Duration::from_millis(1);
 
 /// Time before the first commit. It doubles until [`COMMIT_EVERY`], so that a run that is always killed
 /// within a second makes progress too.
@@ -38,6 +43,22 @@ pub struct OutputProgress {
     pub held: Vec<HeldRecord>,
 }
 
+/// What the journal reports to the run.
+#[derive(Debug)]
+pub struct Reports {
+    /// Which targets are noted as sent, if that must be before they are.
+    pub notes: Option<Notes>,
+    /// Targets whose records are committed, if a server may act on them twice otherwise.
+    pub settled: Receiver<Vec<u64>>,
+}
+
+impl Default for Reports {
+    /// Without a journal.
+    fn default() -> Self {
+        Self { notes: None, settled: never() }
+    }
+}
+
 /// Records the progress of the output, for the thread that writes it.
 #[derive(Debug)]
 pub struct Recorder {
@@ -50,39 +71,65 @@ pub struct Recorder {
     /// The time of the last attempt to commit.
     tried: Instant,
     every: Duration,
+    every_max: Duration,
+    /// Targets that earlier runs may have sent, and that have no record.
+    uncertain: Finished,
+    /// Whether targets are noted before they are sent.
+    notes: bool,
     /// The channel to the commit thread, which accepts a commit only while it is idle.
     commits: Sender<Commit>,
     thread: JoinHandle<Result<Store, JournalError>>,
 }
 
 impl Recorder {
-    /// Starts the thread that commits to `store`, which holds `state`. From here on the journal is kept.
+    /// Starts the thread that commits to `store`, which holds `state`. From here on the journal is kept. `twice` says
+    /// how often it commits, and what it reports to the run.
     ///
     /// # Errors
     /// If the output cannot be opened a second time, or the thread cannot be started.
-    pub fn start(now: Instant, mut store: Store, state: &State, outlet: &Outlet) -> io::Result<Self> {
+    pub fn start(
+        now: Instant,
+        mut store: Store,
+        state: &State,
+        outlet: &Outlet,
+        twice: Twice,
+    ) -> io::Result<(Self, Reports)> {
         let output = outlet.second_handle()?;
         store.keep();
-        let (commits, queue) = bounded(0);
+        // Where notes are written as well, a commit must not wait until the thread happens to be idle.
+        let (commits, queue) = bounded(usize::from(twice == Twice::Forbidden));
+        let soon = twice != Twice::Harmless;
+        let (notes, taken) = started::notes();
+        let (settled, committed) = unbounded();
+        let settled = Some(settled).filter(|_| soon);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || commit_all(store, &output, &queue))?;
-        Ok(Self {
+            .spawn(move || commit_all(store, &output, &queue, &taken, settled.as_ref()))?;
+        let reports = Reports {
+            notes: Some(notes).filter(|_| twice == Twice::Forbidden),
+            settled: if soon { committed } else { never() },
+        };
+        let recorder = Self {
             fresh: Finished::default(),
             held: Vec::new(),
             tally: state.tally.clone(),
             prefix: state.prefix,
             hosts: None,
             tried: now,
-            every: FIRST_COMMIT,
+            every: if soon { COMMIT_SOON } else { FIRST_COMMIT },
+            every_max: if soon { COMMIT_SOON } else { COMMIT_EVERY },
+            uncertain: state.uncertain.clone(),
+            notes: reports.notes.is_some(),
             commits,
             thread,
-        })
+        };
+        Ok((recorder, reports))
     }
 
     /// Adds records that were passed to the sink.
     pub fn add(&mut self, progress: OutputProgress) {
         for (id, ending) in progress.finished {
+            self.uncertain.remove_one(id);
             match ending.targets() {
                 1 => self.fresh.insert(id),
                 several => self.fresh.insert_range(id..id + several),
@@ -94,7 +141,10 @@ impl Recorder {
         if progress.hosts.is_some() {
             self.hosts = progress.hosts;
         }
-        self.held.extend(progress.held);
+        for held in progress.held {
+            self.uncertain.remove_one(held.first);
+            self.held.push(held);
+        }
         if progress.prefix.targets > self.prefix.targets {
             self.prefix = progress.prefix;
         }
@@ -116,7 +166,7 @@ impl Recorder {
         let commit = self.take(output_bytes);
         match self.commits.try_send(commit) {
             Ok(()) => {
-                self.every = (self.every * 2).min(COMMIT_EVERY);
+                self.every = (self.every * 2).min(self.every_max);
                 Ok(())
             }
             Err(TrySendError::Full(commit)) => {
@@ -139,8 +189,10 @@ impl Recorder {
     /// # Errors
     /// If this commit or an earlier one failed.
     pub fn finish(mut self, output_bytes: u64) -> Result<Store, JournalError> {
-        if !self.fresh.is_empty() || !self.held.is_empty() {
+        if !self.fresh.is_empty() || !self.held.is_empty() || self.notes {
             let mut commit = self.take(output_bytes);
+            // All workers have ended, and what they may have sent has a record.
+            commit.uncertain = Some(std::mem::take(&mut self.uncertain));
             commit.held = std::mem::take(&mut self.held);
             // If sending fails, the thread has ended, and its error is returned below.
             let _ = self.commits.send(commit);
@@ -167,6 +219,7 @@ impl Recorder {
             output_bytes,
             hosts,
             held: Vec::new(),
+            uncertain: None,
         }
     }
 }
@@ -175,15 +228,37 @@ impl Recorder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
 
-fn commit_all(mut store: Store, output: &File, queue: &Receiver<Commit>) -> Result<Store, JournalError> {
+fn commit_all(
+    mut store: Store,
+    output: &File,
+    queue: &Receiver<Commit>,
+    notes: &NotesTaken,
+    settled: Option<&Sender<Vec<u64>>>,
+) -> Result<Store, JournalError> {
     store.settle()?;
     sync_directory(store.path());
-    for commit in queue {
-        let synced = store.sync_files().and_then(|()| output.sync_data());
-        synced.map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
-        store.commit(&commit)?;
+    let never = never();
+    let mut wanted = &notes.wanted;
+    loop {
+        crossbeam_channel::select! {
+            recv(queue) -> commit => {
+                let Ok(commit) = commit else { return Ok(store) };
+                let synced = store.sync_files().and_then(|()| output.sync_data());
+                synced.map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
+                store.commit(&commit)?;
+                // The run may have ended meanwhile.
+                settled.map(|settled| settled.send(commit.fresh.iter().collect()));
+            }
+            recv(wanted) -> ids => match ids {
+                Ok(ids) => {
+                    store.note(&ids)?;
+                    // The run may have ended meanwhile.
+                    let _ = notes.noted.send(());
+                }
+                Err(_) => wanted = &never,
+            }
+        }
     }
-    Ok(store)
 }
 
 /// Syncs the directory, so that the files themselves survive a power failure. Some file systems have no such

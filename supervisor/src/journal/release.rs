@@ -39,6 +39,14 @@ pub fn release(output: &Path) -> Result<Option<u64>, OutputError> {
     sink.sync()?;
     store.settle()?;
     let output_bytes = sink.committed_len();
-    store.commit(&Commit { fresh, tally, prefix, output_bytes, hosts: None, held: Vec::new() })?;
+    store.commit(&Commit {
+        fresh,
+        tally,
+        prefix,
+        output_bytes,
+        hosts: None,
+        held: Vec::new(),
+        uncertain: None,
+    })?;
     Ok(Some(output_bytes))
 }

@@ -23,6 +23,8 @@ pub struct State {
     pub held: BTreeMap<u64, Final>,
     /// What was learned about hosts; empty if nothing.
     pub hosts: String,
+    /// Targets that may have been sent and have no record, if they must not be sent twice.
+    pub uncertain: Finished,
 }
 
 impl State {

@@ -23,7 +23,7 @@ use super::fingerprint::Fingerprint;
 use super::identity::Fact;
 use super::reading::{Wrong, read};
 use super::state::Recorded;
-use super::{Finished, HeldRecord, JournalError, Prefix, State, Tally, beside, held};
+use super::{Finished, HeldRecord, JournalError, Prefix, State, Tally, beside, held, started};
 use crate::side_file;
 
 /// Identifies the file in SQLite's header: `MUST`.
@@ -40,7 +40,7 @@ const HOSTS: &str = "CREATE TABLE IF NOT EXISTS hosts (one INTEGER PRIMARY KEY, 
 
 const TABLES: &str = "
     DROP TABLE IF EXISTS job; DROP TABLE IF EXISTS finished; DROP TABLE IF EXISTS progress;
-    DROP TABLE IF EXISTS hosts; DROP TABLE IF EXISTS held;
+    DROP TABLE IF EXISTS hosts; DROP TABLE IF EXISTS held; DROP TABLE IF EXISTS started;
     -- What was asked for: flags and inputs, as JSON.
     CREATE TABLE job (flags TEXT NOT NULL, inputs TEXT NOT NULL);
     -- Ids whose records are in the output, a roaring bitmap for each commit.
@@ -67,6 +67,8 @@ pub struct Commit {
     /// Records that wait for an earlier one, at the end of a run. During a run, those of the run before
     /// stay.
     pub held: Vec<HeldRecord>,
+    /// At the end of a run, when all that it sent has a record: what earlier runs may have sent, and has none.
+    pub uncertain: Option<Finished>,
 }
 
 /// The open journal.
@@ -172,7 +174,7 @@ impl Store {
     /// # Errors
     /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
-        let Commit { fresh, tally, prefix, output_bytes, hosts, held } = commit;
+        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain } = commit;
         let joined = self.sets + 1 >= SETS_MAX;
         self.write(|transaction| {
             transaction
@@ -180,6 +182,9 @@ impl Store {
                 .execute([fresh.to_bytes()])?;
             if joined {
                 join_sets(transaction)?;
+            }
+            if let Some(uncertain) = uncertain {
+                started::replace(transaction, uncertain)?;
             }
             transaction
                 .prepare_cached("UPDATE progress SET output_bytes = ?, targets = ?, digest = ?, tally = ?")?
@@ -205,6 +210,14 @@ impl Store {
             committed.store(*output_bytes, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Writes and syncs that these targets may have been sent.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub fn note(&mut self, ids: &[u64]) -> Result<(), JournalError> {
+        self.write(|transaction| started::write(transaction, ids))
     }
 
     /// Reads the records that wait for an earlier one.
@@ -387,7 +400,7 @@ fn join_sets(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
     }
     transaction.execute("DELETE FROM finished", [])?;
     transaction.execute("INSERT INTO finished (ids) VALUES (?)", [all.to_bytes()])?;
-    Ok(())
+    started::join(transaction, &all)
 }
 
 fn unreadable(error: io::Error) -> rusqlite::Error {

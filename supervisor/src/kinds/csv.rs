@@ -9,7 +9,7 @@ use supervisor_core::pool::Quarantined;
 
 use super::facts::{COMMAND, Fact};
 use super::{Auto, FirstSignal, Kind, ProgressUnit, Rules, Spooled, Window};
-use crate::plan::Plan;
+use crate::plan::{Plan, Twice};
 use crate::source::{Ranges, TargetKind, Targets, shown_part};
 
 /// Parts that are in work ahead of the oldest unfinished one, for each worker. A part has many
@@ -37,6 +37,7 @@ impl Kind for Csv<'_> {
             watches_repeats: false,
             progress: ProgressUnit::Bytes,
             first_signal: FirstSignal::End,
+            twice: Twice::Harmless,
         }
     }
 

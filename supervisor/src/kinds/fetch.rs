@@ -2,12 +2,15 @@
 
 use shared::job::FetchSpec;
 use shared::record::ErrorKind;
+use shared::redact;
+use shared::request::RequestSpec;
+use shared::template::Template;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::facts::{self, COMMAND, Fact};
-use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Window};
-use crate::plan::Plan;
-use crate::source::TargetKind;
+use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Spooled, Window};
+use crate::plan::{Plan, Twice};
+use crate::source::{Source, TargetKind, Targets};
 
 /// A fetch job.
 pub(super) struct Fetch<'a>(pub(super) &'a FetchSpec);
@@ -25,7 +28,14 @@ impl Kind for Fetch<'_> {
             watches_repeats: self.0.blocked.repeats,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
+            twice: twice(self.0),
         }
+    }
+
+    fn targets(&self, plan: &Plan, spooled: Spooled) -> Box<dyn Targets + Send> {
+        let url = self.0.request.as_ref().and_then(|request| request.url.as_ref());
+        let source = Source::of(plan, self.rules().target).with_urls(url);
+        Box::new(source.with_stdin(spooled.stdin).with_sitemaps(spooled.sitemaps))
     }
 
     fn keeps_cookies(&self) -> bool {
@@ -57,6 +67,10 @@ impl Kind for Fetch<'_> {
             // A user may find out what blocked pages look like, and resume.
             blocked: _,
             save,
+            request,
+            // Decides which servers are reached, and how.
+            transport: _,
+            response_headers,
             // A user may find out that pages need them, and resume.
             cookies: _,
             // A proxy may have died since.
@@ -74,9 +88,37 @@ impl Kind for Fetch<'_> {
             facts.push(Fact::new("--save-name", &save.name));
             facts.push(Fact::new("--save-bytes-max", save.bytes_max));
         }
+        // Left out if not given, so that journals of earlier versions still fit.
+        facts.extend(request.iter().flat_map(|request| request_in_words(request)));
+        if !response_headers.is_empty() {
+            facts.push(Fact::new("--response-header", response_headers.join(", ")));
+        }
         facts.append(&mut facts::of_extraction(plan));
         facts
     }
+}
+
+fn twice(spec: &FetchSpec) -> Twice {
+    match &spec.request {
+        Some(request) if request.at_most_once => Twice::Forbidden,
+        Some(request) if request.has_effect() => Twice::Avoided,
+        Some(_) | None => Twice::Harmless,
+    }
+}
+
+/// What makes a request another one. Whether it is sent again does not.
+fn request_in_words(request: &RequestSpec) -> Vec<Fact> {
+    let RequestSpec { url, method, body, headers, retries_unsafe: _, at_most_once: _ } = request;
+    let mut facts = Vec::new();
+    facts.extend(url.iter().map(|url| Fact::new("--url", redact::url(&url.to_string()))));
+    facts.extend(method.iter().map(|method| Fact::new("--method", method)));
+    // A body may hold a secret, as a header may.
+    let hash = |template: &Template| format!("hash {:08x}", xxh3_128(&template.source()) >> 96);
+    facts.extend(body.iter().map(|body| Fact::new(body.flag(), hash(&body.text))));
+    let named =
+        headers.iter().map(|(name, template)| Fact::new("--header", format!("{name} ({})", hash(template))));
+    facts.extend(named);
+    facts
 }
 
 /// The default user agent carries a version, and a newer version may finish what an older one began.

@@ -7,7 +7,7 @@ use shared::record::ErrorKind;
 
 use super::facts::{self, COMMAND, Fact};
 use super::{Auto, FirstSignal, Kind, ProgressUnit, Rules, Window};
-use crate::plan::Plan;
+use crate::plan::{Plan, Twice};
 use crate::source::TargetKind;
 
 /// With ordered results, the number of lines between the oldest unfinished one and the newest one in
@@ -34,6 +34,7 @@ impl Kind for Map<'_> {
             watches_repeats: false,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
+            twice: Twice::Harmless,
         }
     }
 

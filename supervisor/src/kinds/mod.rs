@@ -20,12 +20,13 @@ use shared::csv::CsvSpec;
 use shared::job::{MapSpec, Work};
 use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
+use shared::request::RequestSpec;
 use shared::save::SaveSpec;
 use supervisor_core::pool::Quarantined;
 
 pub(crate) use self::facts::{COMMAND, Fact};
 pub(crate) use self::sitemap::reading as reading_sitemaps;
-use crate::plan::Plan;
+use crate::plan::{Plan, Twice};
 use crate::source::{Bytes, Source, TargetKind, Targets};
 
 /// With ordered results, the number of targets between the oldest unfinished one and the newest one
@@ -116,6 +117,25 @@ pub(crate) fn saved(work: &Work) -> Option<&SaveSpec> {
     }
 }
 
+/// Whether requests are made from the columns of a row.
+pub(crate) fn needs_rows(work: &Work) -> bool {
+    match work {
+        Work::Fetch(spec) => {
+            let needs = |request: &RequestSpec| request.url.is_some() || !request.columns().is_empty();
+            spec.request.as_deref().is_some_and(needs)
+        }
+        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
+    }
+}
+
+/// Whether headers of responses go into the records.
+pub(crate) const fn keeps_headers(work: &Work) -> bool {
+    match work {
+        Work::Fetch(spec) => !spec.response_headers.is_empty(),
+        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
+    }
+}
+
 /// Returns the proxies of a job.
 pub(crate) const fn proxies(work: &Work) -> Option<&ProxySpec> {
     match work {
@@ -165,6 +185,8 @@ pub(crate) struct Rules {
     pub(crate) progress: ProgressUnit,
     /// What the first signal to stop means.
     pub(crate) first_signal: FirstSignal,
+    /// What it means that a target is processed twice.
+    pub(crate) twice: Twice,
 }
 
 /// How `auto` finds the mode of a job.
@@ -218,6 +240,7 @@ mod tests {
     use shared::record::Evidence;
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
+    use shared::transport::TransportSpec;
 
     use super::*;
 
@@ -233,6 +256,9 @@ mod tests {
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
             save: None,
+            request: None,
+            transport: TransportSpec::default(),
+            response_headers: Vec::new(),
             cookies: false,
             proxies: ProxySpec::default(),
         }

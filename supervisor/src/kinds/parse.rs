@@ -8,7 +8,7 @@ use shared::record::ErrorKind;
 
 use super::facts::{self, COMMAND, Fact};
 use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Window};
-use crate::plan::{Input, Plan};
+use crate::plan::{Input, Plan, Twice};
 use crate::source::{TargetKind, led_out};
 
 /// A parse job.
@@ -27,6 +27,7 @@ impl Kind for Parse<'_> {
             watches_repeats: false,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
+            twice: Twice::Harmless,
         }
     }
 

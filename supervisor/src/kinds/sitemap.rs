@@ -8,7 +8,7 @@ use supervisor_core::frontier::Politeness;
 use super::facts::Fact;
 use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Window};
 use crate::format::Format;
-use crate::plan::{Input, Plan, Sitemaps};
+use crate::plan::{Input, Plan, Sitemaps, Twice};
 use crate::source::TargetKind;
 
 /// A job that reads sitemaps.
@@ -28,6 +28,7 @@ impl Kind for Sitemap<'_> {
             watches_repeats: false,
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
+            twice: Twice::Harmless,
         }
     }
 
@@ -51,8 +52,13 @@ pub(crate) fn reading(plan: &Plan) -> Option<(Plan, &Sitemaps)> {
     })?;
     let Work::Fetch(spec) = &plan.work else { return None };
     let plan = Plan {
-        // Fetched as the pages are, apart from the size, which the sitemaps protocol sets.
-        work: Work::Sitemap(FetchSpec { body_bytes_max: SITEMAP_BYTES_MAX, save: None, ..spec.clone() }),
+        // Fetched as the pages are, apart from the size, which the sitemaps protocol sets, and what is sent.
+        work: Work::Sitemap(FetchSpec {
+            body_bytes_max: SITEMAP_BYTES_MAX,
+            save: None,
+            request: None,
+            ..spec.clone()
+        }),
         // A robots.txt is about pages, and the user has named these.
         politeness: Politeness { obeys_robots: false, ..plan.politeness },
         inputs: Vec::new(),

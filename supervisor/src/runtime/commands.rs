@@ -29,10 +29,7 @@ impl Runtime<'_> {
                 self.send(seat, ToWorker::Job(Box::new(job)));
                 self.send_jar(seat);
             }
-            Command::SendSlice(seat, slice) => {
-                self.send_changes(seat);
-                self.send(seat, ToWorker::Slice(slice));
-            }
+            Command::SendSlice(seat, slice) => self.hand(seat, slice),
             Command::SendFlush(seat) => self.send(seat, ToWorker::Flush),
             Command::SendDrain(seat) => self.send(seat, ToWorker::Drain),
             Command::Terminate(seat) => self.signal(seat, Signal::SIGTERM),

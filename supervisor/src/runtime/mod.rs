@@ -15,6 +15,7 @@ pub mod cpus;
 pub mod descriptors;
 mod door;
 mod feed;
+mod handing;
 pub mod locate;
 mod observer;
 mod process;
@@ -51,11 +52,12 @@ pub use self::writer::{Finished, Queue, Writer};
 
 use self::channel::Heard;
 use self::cookies::Copies;
+use self::handing::Handing;
 use self::process::Process;
 use self::robots::RobotsGate;
 use self::writer::Chunk;
 use crate::cookies::Cookies;
-use crate::journal::{Final, HeldRecord};
+use crate::journal::{self, Final, HeldRecord};
 use crate::kinds::{self, FirstSignal, ProgressUnit, Rules};
 use crate::progress::{Snapshot, Total};
 use crate::robots::RobotsCache;
@@ -73,6 +75,9 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Hosts that a run shows: more than a person looks at.
 const HOSTS_SHOWN: usize = 200;
 
+/// Proxies of a job that are shown while it runs; its summary has all.
+const PROXIES_SHOWN: usize = 32;
+
 /// The parts that a run shares with the runs before and after it, such as the pages of a job with
 /// the sitemaps that list them.
 pub struct RunParts<'a> {
@@ -86,6 +91,8 @@ pub struct RunParts<'a> {
     pub ordered: Option<&'a mut Ordered>,
     /// Records of an earlier run that wait for an earlier one.
     pub held: Vec<HeldRecord>,
+    /// Targets that an earlier run may have sent, and that must not be sent twice.
+    pub uncertain: journal::Finished,
     /// Requests to stop, resize or go on with other workers.
     pub control: &'a Control,
     /// Watches the run.
@@ -168,6 +175,8 @@ pub struct Runtime<'a> {
     copies: Copies,
     /// When the journal gets what was learned about hosts.
     learned_due: Instant,
+    /// Slices that wait until the journal has a note of them.
+    handing: Handing,
     ended: Ended,
 }
 
@@ -202,6 +211,7 @@ impl<'a> Runtime<'a> {
             cookies: None,
             copies: Copies::default(),
             learned_due: clock::now(),
+            handing: Handing::default(),
             ended: Ended::default(),
         }
     }
@@ -234,6 +244,7 @@ impl<'a> Runtime<'a> {
             self.take_targets();
             self.write_out();
             self.carry_out_all();
+            self.note_slices();
             if self.pool.is_over() {
                 break;
             }
@@ -280,6 +291,10 @@ impl<'a> Runtime<'a> {
         if self.wants_targets() {
             select.recv(self.parts.feed.incoming());
         }
+        if !self.ended.output_failed {
+            select.recv(self.parts.queue.settled());
+            self.parts.queue.notes().map(|notes| select.recv(notes.noted()));
+        }
         let tick = self.parts.observer.due(clock::now());
         let dues = [self.pool.poll_timeout(), tick, self.robots_due(), self.cookies_due()];
         let deadline = dues.into_iter().flatten().min();
@@ -306,6 +321,8 @@ impl<'a> Runtime<'a> {
             self.killed = true;
             self.pool.handle_event(now, Event::Kill);
         }
+        self.take_note(now);
+        self.take_settled(now);
         self.parts.queue.unwanted().try_iter().for_each(|file| self.parts.feed.leave_out(file));
         if self.out.is_empty() || self.killed {
             for _ in 0..HEARD_PER_TURN {
@@ -470,7 +487,8 @@ impl<'a> Runtime<'a> {
         let restarts = gather.restarts() + self.pool.restarts();
         let shares = self.parts.control.allotted().is_some();
         let hosts = if shares { self.pool.busiest(now, HOSTS_SHOWN) } else { Vec::new() };
-        let look = Look { snapshot, gather, restarts, hosts: &hosts, workers: &workers };
+        let proxies = if shares { self.pool.proxies_to_show(PROXIES_SHOWN) } else { Vec::new() };
+        let look = Look { snapshot, gather, restarts, hosts: &hosts, proxies: &proxies, workers: &workers };
         self.parts.observer.look(now, &look);
     }
 

@@ -9,6 +9,7 @@ use shared::protocol::Outcome;
 use supervisor_core::frontier::HostSnapshot;
 use supervisor_core::gather::Gather;
 use supervisor_core::pool::{Notice, Quarantined, Seat, Standing};
+use supervisor_core::proxies::ProxySnapshot;
 
 use crate::progress::{Progress, Snapshot};
 
@@ -23,6 +24,8 @@ pub struct Look<'a> {
     pub restarts: u64,
     /// The busiest hosts, if the run shares them with others.
     pub hosts: &'a [HostSnapshot],
+    /// Its proxies, if the run shares hosts with others: those that fail before others, then those that were used most.
+    pub proxies: &'a [ProxySnapshot],
     /// All worker processes.
     pub workers: &'a [WorkerSnapshot],
 }

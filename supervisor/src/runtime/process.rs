@@ -137,7 +137,12 @@ impl Process {
             (None, Some(signal)) => Exit::Signal(signal),
             (None, None) => Exit::Code(-1),
         };
-        Some(Death { exit, reading: self.black_box.read(), stderr: self.stderr.take() })
+        Some(Death {
+            exit,
+            reading: self.black_box.read(),
+            begun: self.black_box.begun(),
+            stderr: self.stderr.take(),
+        })
     }
 }
 

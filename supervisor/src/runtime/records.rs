@@ -15,6 +15,7 @@ use super::writer::Chunk;
 use crate::journal::{Final, HeldRecord};
 use crate::kinds;
 use crate::learned;
+use crate::plan::Twice;
 use crate::source::TargetKind;
 
 /// How often a journal gets what was learned about hosts.
@@ -278,6 +279,10 @@ impl Runtime<'_> {
             self.held.insert(id, ending);
             while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() < ordered.next_id()) {
                 progress.finished.push((*entry.key(), entry.remove()));
+            }
+            if self.rules.twice != Twice::Harmless && self.held.contains_key(&id) {
+                // It may wait for one that needs its place.
+                self.pool.handle_event(clock::now(), Event::Settled(vec![id]));
             }
         }
     }

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use shared::clock;
+use shared::record::ErrorKind;
 use supervisor_core::frontier::HostRef;
 use supervisor_core::gather::Ordered;
 use supervisor_core::pool::Event;
 
 use super::feed::FeedError;
+use super::handing::UNCERTAIN;
 use super::records::Given;
 use super::robots::RobotsGate;
 use super::{CHUNK_BYTES_MAX, Runtime};
@@ -82,6 +84,10 @@ impl Runtime<'_> {
         if let Some(why) = &item.refused {
             let kind = self.rules.refused_as;
             return self.refuse(item.id, Given { input: &item.input, kept: &item.kept }, kind, why);
+        }
+        if self.parts.uncertain.contains(item.id) {
+            let given = Given { input: &item.input, kept: &item.kept };
+            return self.refuse(item.id, given, ErrorKind::Uncertain, UNCERTAIN);
         }
         if self.robots.is_some() { self.ask_robots(now, item) } else { self.submit(now, item) }
     }

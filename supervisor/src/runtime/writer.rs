@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, unbounded};
 use shared::clock;
 
 use super::Control;
 use crate::aggregate::Merge;
-use crate::journal::{OutputError, OutputProgress, Recorder, State, Store};
+use crate::journal::{Notes, OutputError, OutputProgress, Recorder, Reports, State, Store};
+use crate::plan::Twice;
 use crate::sink::{Outlet, SinkError};
 
 /// Chunks that may wait for the disk. Each is what the loop gathered in one turn.
@@ -42,6 +43,10 @@ pub struct Queue {
     ended: Receiver<()>,
     unwanted: Receiver<u32>,
     recorded: bool,
+    /// Notes targets before they are sent, if they must not be sent twice.
+    notes: Option<Notes>,
+    /// Targets whose records are committed, if a server may act on them twice otherwise.
+    settled: Receiver<Vec<u64>>,
 }
 
 /// The thread that takes in what workers send, and that leaves a `T` at its end.
@@ -67,18 +72,23 @@ impl Writer<Option<Store>> {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn appending(outlet: Outlet, journal: Option<(Store, &State)>) -> io::Result<Self> {
-        let recorder = match journal {
-            Some((store, state)) => Some(Recorder::start(clock::now(), store, state, &outlet)?),
-            None => None,
+    pub fn appending(outlet: Outlet, journal: Option<(Store, &State, Twice)>) -> io::Result<Self> {
+        let (recorder, reports) = match journal {
+            Some((store, state, twice)) => {
+                let (recorder, reports) = Recorder::start(clock::now(), store, state, &outlet, twice)?;
+                (Some(recorder), reports)
+            }
+            None => (None, Reports::default()),
         };
         let recorded = recorder.is_some();
         let complete = Arc::new(AtomicBool::new(false));
         let is_complete = Arc::clone(&complete);
-        Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue, _| match recorder {
+        let mut writer = Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue, _| match recorder {
             None => write_all(outlet, queue).map(|()| None),
             Some(recorder) => write_and_record(outlet, recorder, queue, &is_complete).map(Some),
-        })
+        })?;
+        (writer.queue.notes, writer.queue.settled) = (reports.notes, reports.settled);
+        Ok(writer)
     }
 }
 
@@ -115,7 +125,7 @@ impl<T: Send + 'static> Writer<T> {
             let _ending: Sender<()> = ending;
             work(&queue, &unwanted_files)
         })?;
-        let queue = Queue { chunks: Some(chunks), ended, unwanted, recorded };
+        let queue = Queue { chunks: Some(chunks), ended, unwanted, recorded, notes: None, settled: never() };
         Ok(Self { queue, complete, thread: Some(thread) })
     }
 
@@ -132,6 +142,7 @@ impl<T: Send + 'static> Writer<T> {
     pub fn finish(mut self, complete: bool, control: &Control) -> Result<Finished<T>, OutputError> {
         self.complete.store(complete, Ordering::Release);
         self.queue.chunks = None;
+        self.queue.notes = None;
         let impatience = control.impatience();
         crossbeam_channel::select! {
             recv(self.queue.ended) -> _ => {}
@@ -154,8 +165,19 @@ impl Queue {
     }
 
     /// Whether a journal records whose lines are written.
-    pub(super) fn is_recorded(&self) -> bool {
+    pub(crate) fn is_recorded(&self) -> bool {
         self.recorded
+    }
+
+    /// Notes targets before they are sent, if they must not be sent twice.
+    pub(super) const fn notes(&self) -> Option<&Notes> {
+        self.notes.as_ref()
+    }
+
+    /// Targets whose records are committed, if a server may act on them twice otherwise. Disconnected if the journal
+    /// cannot be written.
+    pub(super) const fn settled(&self) -> &Receiver<Vec<u64>> {
+        &self.settled
     }
 
     /// Disconnected once the thread has ended: before the end of a run, that is a failure.
@@ -246,7 +268,7 @@ mod tests {
         store.begin(&[], &[]).unwrap();
         let place = Output::File { path: output.to_owned(), overwrite: false, resume: false };
         let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
-        Writer::appending(outlet, Some((store, &State::default()))).unwrap()
+        Writer::appending(outlet, Some((store, &State::default(), Twice::Harmless))).unwrap()
     }
 
     /// The `n`th ten records.
@@ -310,6 +332,40 @@ mod tests {
             assert!(controller.stop(nix::libc::SIGTERM));
             let finished = writer.finish(true, &control).unwrap();
             assert!(matches!(finished, Finished::Written(Some(_))), "{finished:?}");
+        }
+    }
+
+    #[test]
+    fn an_early_end_keeps_what_earlier_runs_may_have_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("out");
+        let journal = beside(&output, ".journal");
+        let (mut store, _) = Store::open(&journal).unwrap();
+        store.begin(&[], &[]).unwrap();
+        store.keep();
+        store.note(&[1, 2, 700]).unwrap();
+        drop(store);
+        // Each run is stopped: one before it has read its inputs, one after the first of them.
+        for (records, left) in [(&[][..], &[1, 2, 700][..]), (&[1], &[2, 700])] {
+            let (store, recorded) = Store::open(&journal).unwrap();
+            let state = recorded.unwrap().state;
+            let place = Output::File { path: output.clone(), overwrite: output.exists(), resume: false };
+            let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
+            let writer = Writer::appending(outlet, Some((store, &state, Twice::Forbidden))).unwrap();
+            let mut chunk = Chunk::default();
+            for id in records {
+                chunk.lines.extend(format!("{id}\n").into_bytes());
+                chunk.progress.finished.push((*id, Final::Ok));
+            }
+            chunk.progress.prefix = Prefix { targets: 1000, digest: 0 };
+            writer.queue().chunks().unwrap().send(chunk).unwrap();
+            let (_controller, control) = Control::new(None);
+            let finished = writer.finish(false, &control).unwrap();
+            assert!(matches!(finished, Finished::Written(Some(_))), "{finished:?}");
+            drop(finished);
+            let (_, recorded) = Store::open(&journal).unwrap();
+            let uncertain: Vec<_> = recorded.unwrap().state.uncertain.iter().collect();
+            assert_eq!(uncertain, left);
         }
     }
 

@@ -13,7 +13,7 @@ use supervisor_core::pool::Notice;
 
 use super::request::{Idempotency, Refused, Submitted};
 use crate::runtime::{Signal, WorkerSnapshot};
-use crate::summary::{LatencyMs, Summary};
+use crate::summary::{LatencyMs, PerProxy, Summary};
 use crate::view::{JobCounts, JobId, JobView};
 
 /// An event.
@@ -77,6 +77,7 @@ pub(super) struct JobProgress {
     pub(super) eta_s: Option<f64>,
     pub(super) restarts: u64,
     pub(super) hosts: Vec<HostSnapshot>,
+    pub(super) proxies: Vec<PerProxy>,
     pub(super) workers: Vec<WorkerSnapshot>,
 }
 

@@ -27,9 +27,8 @@ const HEADER_BYTES_MAX: usize = 4 << 20;
 /// Reads the column of the inputs and the kept columns.
 pub(super) struct CsvFeed {
     cells: Cells,
-    column: String,
-    /// The position of the input column.
-    index: usize,
+    /// The input column and its position; `None` if inputs are made from other columns.
+    column: Option<(String, usize)>,
     kept: KeptColumns,
     /// The positions of the kept columns, in the order of their names.
     kept_at: Vec<usize>,
@@ -63,10 +62,12 @@ impl CsvFeed {
                 names: names.clone(),
             })
         };
-        let index = find(&columns.input)?;
-        let kept_at = columns.keep.iter().map(find).collect::<Result<_, _>>()?;
-        let kept = KeptColumns::new(&columns.keep);
-        Ok(Self { cells, column: columns.input.clone(), index, kept, kept_at, row: 0 })
+        let column = match &columns.input {
+            Some(name) => Some((name.clone(), find(name)?)),
+            None => None,
+        };
+        let kept_at = columns.carried().map(find).collect::<Result<_, _>>()?;
+        Ok(Self { cells, column, kept: KeptColumns::new(columns), kept_at, row: 0 })
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -83,16 +84,18 @@ impl CsvFeed {
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
-        let mut found = None;
+        let input_at = self.column.as_ref().map(|(_, index)| *index);
+        let mut found = input_at.is_none().then(|| Candidate::good(Vec::new()));
         let mut index = 0;
         self.kept.begin();
         loop {
-            let wanted = index == self.index || self.kept_at.contains(&index);
+            let is_input = input_at == Some(index);
+            let wanted = is_input || self.kept_at.contains(&index);
             let end = self.cells.next(wanted)?;
             if end == End::File {
                 return Ok(None);
             }
-            if index == self.index {
+            if is_input {
                 found = Some(self.candidate(self.row + 1));
             }
             if wanted {
@@ -103,7 +106,7 @@ impl CsvFeed {
                 self.row += 1;
                 let short = || {
                     let cells = units::counted(index as u64, "cell");
-                    format!("row {} has no \"{}\", because it has only {cells}", self.row, self.column)
+                    format!("row {} has no \"{}\", because it has only {cells}", self.row, self.column())
                 };
                 let mut candidate = found.unwrap_or_else(|| Candidate::refused(b"", short()));
                 if let Some(column) = self.kept.not_text().filter(|_| candidate.refused.is_none()) {
@@ -128,12 +131,17 @@ impl CsvFeed {
         }
     }
 
+    /// The name of the input column.
+    fn column(&self) -> &str {
+        self.column.as_ref().map_or("", |(name, _)| name)
+    }
+
     fn candidate(&self, row: u64) -> Candidate {
         let cell = trimmed(&self.cells.cell);
         if self.cells.cell_bytes > TARGET_BYTES_MAX as u64 {
             return Candidate::too_long(cell, self.cells.cell_bytes);
         }
-        Candidate::cell(cell, || format!("row {row} has an empty \"{}\"", self.column))
+        Candidate::cell(cell, || format!("row {row} has an empty \"{}\"", self.column()))
     }
 }
 
@@ -253,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_delimiter_may_be_said_and_a_kept_cell_must_be_text() {
-        let columns = Columns { input: "url".to_owned(), keep: vec!["name".to_owned()] };
+        let columns = Columns { keep: vec!["name".to_owned()], ..Columns::from("url") };
         let text = b"name;url;x\r\n\"Anne\";\xc2\xa0http://a/\xe2\x80\x8b;\xe9\r\nRen\xe9e;http://b/;1\r\n";
         let mut feed = open_as("a.csv", text, &columns, Some(b';')).unwrap();
         let one = feed.next().unwrap().unwrap();
@@ -318,7 +326,7 @@ mod tests {
     #[test]
     fn kept_cells_come_along_whatever_becomes_of_the_row() {
         let keep = ["name", "n", "name"].map(str::to_owned).to_vec();
-        let columns = Columns { input: "url".to_owned(), keep };
+        let columns = Columns { keep, ..Columns::from("url") };
         let long = "y".repeat(TARGET_BYTES_MAX + 5000);
         let text = format!(
             "n,url,name\n1,http://a/,\" x \"\n2,,\"a\nb\"\n3\n4,http://b/,{long}\n5,,{long}\n6,http://c/,z\n"

@@ -31,7 +31,7 @@ fn fuzz_list(name: &str, format: &ListFormat, kind: TargetKind, seeds: &[Vec<u8>
 }
 
 fn columns() -> Columns {
-    Columns { input: "url".to_owned(), keep: vec!["n".to_owned(), "s".to_owned()] }
+    Columns { keep: vec!["n".to_owned(), "s".to_owned()], ..Columns::from("url") }
 }
 
 #[test]
@@ -79,6 +79,6 @@ fn fuzz_parquet() {
     let seeds = [(true, 2, 20), (false, 1, 300), (true, 0, 0)].map(|(dictionary, groups, rows)| {
         fs::read(super::parquet::tests::write(directory.path(), dictionary, groups, rows)).unwrap()
     });
-    let columns = Columns { input: "url".to_owned(), keep: ["n", "score", "day"].map(str::to_owned).into() };
+    let columns = Columns { keep: ["n", "score", "day"].map(str::to_owned).into(), ..Columns::from("url") };
     fuzz_list("a.parquet", &ListFormat::Parquet(columns), TargetKind::Url, &seeds);
 }

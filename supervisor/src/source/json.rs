@@ -18,14 +18,15 @@ use crate::plan::Columns;
 /// Reads the value of `key` and the kept keys from every line.
 pub(super) struct JsonFeed {
     pub(super) reader: LineReader,
-    key: String,
+    /// The key of the inputs; `None` if they are made from other keys.
+    key: Option<String>,
     kept: KeptColumns,
 }
 
 impl JsonFeed {
     pub(super) fn new(bytes: Bytes, columns: &Columns) -> Self {
         let reader = LineReader::new(bytes, LINE_BYTES_MAX);
-        Self { reader, key: columns.input.clone(), kept: KeptColumns::new(&columns.keep) }
+        Self { reader, key: columns.input.clone(), kept: KeptColumns::new(columns) }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Candidate>> {
@@ -42,14 +43,15 @@ impl JsonFeed {
                 return Ok(Some(Candidate::line_too_long(line, line_bytes)));
             }
             self.kept.begin();
-            let candidate = match value_of(line, &self.key, &mut self.kept) {
+            let key = self.key.as_deref();
+            let name = key.unwrap_or_default();
+            let candidate = match value_of(line, key, &mut self.kept) {
+                Ok(None) if key.is_none() => Candidate::good(Vec::new()),
                 Ok(Some(Value::String(text))) => Candidate::cell(trimmed(text.as_bytes()), || {
-                    format!("line {number} has an empty \"{}\"", self.key)
+                    format!("line {number} has an empty \"{name}\"")
                 }),
-                Ok(Some(_)) => {
-                    Candidate::refused(line, format!("line {number}: \"{}\" is not a string", self.key))
-                }
-                Ok(None) => Candidate::refused(line, format!("line {number} has no \"{}\"", self.key)),
+                Ok(Some(_)) => Candidate::refused(line, format!("line {number}: \"{name}\" is not a string")),
+                Ok(None) => Candidate::refused(line, format!("line {number} has no \"{name}\"")),
                 // The values read before the error are not trustworthy.
                 Err(error) => {
                     let why = match str::from_utf8(line) {
@@ -65,7 +67,7 @@ impl JsonFeed {
 }
 
 /// Returns the value of `key`, if the object has it, and stores the values of kept keys in `kept`.
-fn value_of(line: &[u8], key: &str, kept: &mut KeptColumns) -> serde_json::Result<Option<Value>> {
+fn value_of(line: &[u8], key: Option<&str>, kept: &mut KeptColumns) -> serde_json::Result<Option<Value>> {
     let mut json = serde_json::Deserializer::from_slice(line);
     let value = json.deserialize_map(Row { key, kept })?;
     json.end()?;
@@ -102,7 +104,7 @@ impl Visitor<'_> for UnpairedSurrogates {
 
 /// Reads the wanted values of an object, and builds nothing for the others.
 struct Row<'a> {
-    key: &'a str,
+    key: Option<&'a str>,
     kept: &'a mut KeptColumns,
 }
 
@@ -146,7 +148,7 @@ impl Uses {
 }
 
 struct Wanted<'a> {
-    key: &'a str,
+    key: Option<&'a str>,
     kept: &'a KeptColumns,
 }
 
@@ -168,7 +170,10 @@ impl Visitor<'_> for Wanted<'_> {
 
     fn visit_bytes<E>(self, key: &[u8]) -> Result<Uses, E> {
         let named = self.kept.names().enumerate().filter(|(_, name)| name.as_bytes() == key);
-        Ok(Uses { input: key == self.key.as_bytes(), kept: named.map(|(number, _)| number).collect() })
+        Ok(Uses {
+            input: self.key.is_some_and(|wanted| wanted.as_bytes() == key),
+            kept: named.map(|(number, _)| number).collect(),
+        })
     }
 }
 
@@ -233,7 +238,7 @@ mod tests {
         };
         // Unwanted values may be invalid.
         assert_eq!(open(&"url".into()).next().unwrap().unwrap().refused, None);
-        let columns = Columns { input: "url".to_owned(), keep: vec!["x".to_owned()] };
+        let columns = Columns { keep: vec!["x".to_owned()], ..Columns::from("url") };
         let why = open(&columns).next().unwrap().unwrap().refused.unwrap();
         assert!(why.contains("line 1: it is not UTF-8") && why.contains("--encoding"), "{why}");
     }
@@ -241,7 +246,7 @@ mod tests {
     #[test]
     fn kept_values_are_as_they_were_written() {
         let keep = ["n", "o", "url"].map(str::to_owned).to_vec();
-        let columns = Columns { input: "url".to_owned(), keep };
+        let columns = Columns { keep, ..Columns::from("url") };
         let text = "{\"n\":1.50,\"url\":\"a\",\"x\":1}\n\
                     {\"o\": {\"\\u00e9\" : [1e400,\"\"]} ,\"url\":\"b\\n\"}\n\
                     {\"n\":7}\n\

@@ -1,14 +1,17 @@
-//! The kept columns of a row (`--keep`), which go into its record. They are collected while the row is read,
-//! and passed on encoded. If no column is kept, nothing is built.
+//! The columns of a row that are carried along: those that go into its record (`--keep`), and those that its request is
+//! made from. They are collected while the row is read, and passed on encoded. If there are none, nothing is built.
 
-use shared::kept::{Value, push, push_found};
+use shared::kept::{Value, push, push_found, push_unshown};
 
 use super::TARGET_BYTES_MAX;
+use crate::plan::Columns;
 
 /// The kept columns of the current row.
 #[derive(Debug, Default)]
 pub(super) struct KeptColumns {
     columns: Vec<Column>,
+    /// How many of them go into the record; they are the first.
+    shown: usize,
     /// The number of a column in this row that is not UTF-8.
     not_text: Option<usize>,
     /// Whether the rows are what others list, such as a sitemap.
@@ -34,19 +37,24 @@ impl Column {
 }
 
 impl KeptColumns {
-    pub(super) fn new(names: &[String]) -> Self {
-        let columns = names.iter().map(|name| Column {
+    pub(super) fn new(columns: &Columns) -> Self {
+        Self { shown: columns.keep.len(), ..Self::named(columns.carried()) }
+    }
+
+    /// The columns of rows that the user did not name.
+    pub(super) fn of_found(names: &[String]) -> Self {
+        Self { found: true, ..Self::named(names.iter()) }
+    }
+
+    fn named<'a>(names: impl Iterator<Item = &'a String>) -> Self {
+        let columns = names.map(|name| Column {
             name: name.clone(),
             value: "null".to_owned(),
             is_json: true,
             bytes: 0,
         });
-        Self { columns: columns.collect(), not_text: None, found: false }
-    }
-
-    /// The same, for rows that the user did not name.
-    pub(super) fn of_found(names: &[String]) -> Self {
-        Self { found: true, ..Self::new(names) }
+        let columns: Vec<_> = columns.collect();
+        Self { shown: columns.len(), columns, not_text: None, found: false }
     }
 
     /// Returns the names, in the order of their numbers.
@@ -94,7 +102,10 @@ impl KeptColumns {
         if self.found {
             push_found(&mut values);
         }
-        for column in &self.columns {
+        for (number, column) in self.columns.iter().enumerate() {
+            if number == self.shown {
+                push_unshown(&mut values);
+            }
             let value = if column.is_json { Value::Json(&column.value) } else { Value::Text(&column.value) };
             // Those of a row that is too long are of no use.
             let has_room = bytes <= TARGET_BYTES_MAX as u64 && push(&column.name, value, &mut values);
@@ -134,7 +145,8 @@ mod tests {
     use super::*;
 
     fn kept(names: &[&str]) -> KeptColumns {
-        KeptColumns::new(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+        let keep = names.iter().map(|&name| name.to_owned()).collect();
+        KeptColumns::new(&Columns { keep, ..Columns::from("url") })
     }
 
     #[test]

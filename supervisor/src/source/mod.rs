@@ -35,6 +35,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use shared::kept::Kept;
+use shared::template::Template;
 
 pub use self::error::SourceError;
 pub(crate) use self::error::hint as column_hint;
@@ -179,6 +181,21 @@ impl Candidate {
         }
     }
 
+    /// Makes its URL from its row.
+    fn with_url(mut self, url: &Template) -> Self {
+        if self.refused.is_some() {
+            return self;
+        }
+        let bytes_max = TARGET_BYTES_MAX.saturating_sub(self.kept.len());
+        match url.fill(bytes_max, |name| Kept(&self.kept).find(name)) {
+            Ok(input) => {
+                self.input = input;
+                self
+            }
+            Err(why) => Self { refused: Some(format!("--url: {why}").into()), ..self },
+        }
+    }
+
     /// Adds what is kept of its row, if there is room for both.
     fn with(mut self, kept: Encoded) -> Self {
         let bytes = kept.bytes.saturating_add(self.input.len() as u64);
@@ -223,6 +240,8 @@ pub struct Source {
     lists: ListReading,
     within: Within,
     hosts: HostFinder,
+    /// What URLs are made from, if they are not in a column.
+    url: Option<Template>,
     next_id: u64,
     /// Bytes of the inputs that have been read to their ends.
     bytes_done: u64,
@@ -255,11 +274,19 @@ impl Source {
             lists: ListReading::default(),
             within: None,
             hosts: HostFinder::default(),
+            url: None,
             next_id: 0,
             bytes_done: 0,
             ended: false,
             literals: all_literal.then_some(inputs.len() as u64),
         }
+    }
+
+    /// Makes the URL of each row from its columns.
+    #[must_use]
+    pub fn with_urls(mut self, url: Option<&Template>) -> Self {
+        self.url = url.cloned();
+        self
     }
 
     /// Reads `bytes` where an input says standard input.
@@ -298,6 +325,9 @@ impl Source {
                     return Ok(false);
                 }
             };
+            if let Some(url) = &self.url {
+                candidate = candidate.with_url(url);
+            }
             if candidate.refused.is_none() {
                 candidate.refused = self.why_not(&candidate.input).map(Into::into);
             }

@@ -30,8 +30,9 @@ const ROWS: usize = 1024;
 /// Reads the column of the inputs and the kept columns.
 pub(super) struct ParquetFeed {
     reader: SerializedFileReader<File>,
-    column: String,
-    /// The wanted columns: first the inputs, then the kept ones.
+    /// The input column; `None` if inputs are made from other columns.
+    column: Option<String>,
+    /// The wanted columns: first the inputs, if they have one, then the kept ones.
     wanted: Vec<(usize, ColumnDescPtr)>,
     kept: KeptColumns,
     /// The current row group, with one reader per wanted column.
@@ -54,20 +55,23 @@ impl ParquetFeed {
         let reader = guarded(|| SerializedFileReader::new(file)).map_err(refused)?;
         let metadata = reader.metadata().file_metadata();
         let find = |column: &String| find(path, metadata.schema_descr().columns(), column);
-        let input = find(&columns.input)?;
-        if !holds_text(&input.1) {
-            let why = format!("holds {}, but inputs must be text", input.1.physical_type());
-            return Err(SourceError::Unfit { path: path.to_owned(), column: columns.input.clone(), why });
+        let mut wanted = Vec::new();
+        if let Some(column) = &columns.input {
+            let input = find(column)?;
+            if !holds_text(&input.1) {
+                let why = format!("holds {}, but inputs must be text", input.1.physical_type());
+                return Err(SourceError::Unfit { path: path.to_owned(), column: column.clone(), why });
+            }
+            wanted.push(input);
         }
-        let mut wanted = vec![input];
-        for column in &columns.keep {
+        for column in columns.carried() {
             wanted.push(find(column)?);
         }
         let rows_total = u64::try_from(metadata.num_rows()).unwrap_or(0);
         Ok(Self {
             column: columns.input.clone(),
             wanted,
-            kept: KeptColumns::new(&columns.keep),
+            kept: KeptColumns::new(columns),
             group: None,
             next_group: 0,
             rows: VecDeque::new(),
@@ -134,9 +138,12 @@ impl ParquetFeed {
         for _ in 0..rows {
             self.decoded += 1;
             let mut cells = columns.iter_mut().map(|column| column.next().unwrap_or(Cell::Null));
-            let candidate = match cells.next() {
-                Some(Cell::Text(text)) => self.candidate(&text),
-                Some(Cell::Null | Cell::Json(_)) | None => self.candidate(b""),
+            let candidate = match &self.column {
+                None => Candidate::good(Vec::new()),
+                Some(column) => match cells.next() {
+                    Some(Cell::Text(text)) => self.candidate(column, &text),
+                    Some(Cell::Null | Cell::Json(_)) | None => self.candidate(column, b""),
+                },
             };
             self.kept.begin();
             for (number, cell) in cells.enumerate() {
@@ -161,8 +168,8 @@ impl ParquetFeed {
         Ok(())
     }
 
-    fn candidate(&self, text: &[u8]) -> Candidate {
-        let empty = || format!("row {} has an empty \"{}\"", self.decoded, self.column);
+    fn candidate(&self, column: &str, text: &[u8]) -> Candidate {
+        let empty = || format!("row {} has an empty \"{column}\"", self.decoded);
         Candidate::cell(trimmed(text), empty)
     }
 }

@@ -158,7 +158,7 @@ pub struct PerProxy {
     pub faults: u64,
     /// Those that a server turned away as blocked, or that the proxy could not deliver.
     pub refused: u64,
-    /// `unchecked`, `good`, `resting` or `half-open` at the end.
+    /// `unchecked`, `good`, `resting` or `half-open`.
     pub state: String,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ pub(super) type Flaky = Mutex<HashMap<String, u32>>;
 pub(super) fn routes() -> Router<Arc<Origin>> {
     Router::new()
         .route("/delay/{seconds}", get(delay))
-        .route("/status/{code}", get(status))
+        .route("/status/{code}", any(status))
         .route("/flaky/{key}", get(flaky))
         .route("/counted/{key}", get(counted))
         .route("/echo", get(echo))

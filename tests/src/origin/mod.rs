@@ -14,6 +14,7 @@ pub mod blobs;
 mod bodies;
 mod broken;
 pub mod charsets;
+mod echo;
 mod encodings;
 mod feeds;
 mod hollow;
@@ -56,6 +57,7 @@ struct Origin {
     flaky: answers::Flaky,
     broken: blobs::Broken,
     visits: bans::Visits,
+    echoed: echo::Log,
     robots: robots::RobotsKind,
 }
 
@@ -93,6 +95,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             flaky: answers::Flaky::default(),
             broken: blobs::Broken::default(),
             visits: bans::Visits::default(),
+            echoed: echo::Log::default(),
             robots: options.robots,
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
@@ -119,6 +122,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(sessions::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
+        .merge(echo::routes())
         .merge(encodings::routes())
         .merge(feeds::routes())
         .merge(hollow::routes())

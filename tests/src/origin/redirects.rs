@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use serde::Deserialize;
 
 use super::Origin;
@@ -18,7 +18,7 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
         .route("/redirect/loop", get(|| async { to("/redirect/loop", 302) }))
         .route("/redirect/ping", get(|| async { to("/redirect/pong", 302) }))
         .route("/redirect/pong", get(|| async { to("/redirect/ping", 302) }))
-        .route("/redirect/to", get(elsewhere))
+        .route("/redirect/to", any(elsewhere))
         .route("/redirect/nowhere", get(|| async { StatusCode::FOUND }))
         .route("/redirect/endless/{n}", get(endless))
 }

@@ -143,23 +143,37 @@ fn no_input_fails_for_workers_that_can_open_nothing() {
 /// A network of its own, in which there are fewer ports than connections; a closed one keeps its port for a minute.
 #[test]
 fn a_target_waits_for_a_port() {
-    let ports = "ip link set lo up && echo '50000 50039' > /proc/sys/net/ipv4/ip_local_port_range \
-                 && echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse && exec \"$@\"";
-    let alone = ["unshare", "--net", "sh", "-c", ports, "sh"];
-    let may = Command::new("unshare").args(["--net", "sh", "-c", "ip link set lo up"]).output();
+    fetched_with_40_ports("127.0.0.1", "/delay/0.1");
+}
+
+/// The address that leads nowhere must not be waited for while the other one lacks a port.
+#[test]
+fn a_target_waits_for_a_port_to_the_address_that_works() {
+    // The server closes each connection, because one that is idle keeps its port from other hosts.
+    fetched_with_40_ports("hN.test", "/until-close");
+}
+
+fn fetched_with_40_ports(host: &str, path: &str) {
+    let network = "ip link set lo up && echo '50000 50039' > /proc/sys/net/ipv4/ip_local_port_range \
+                   && echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse \
+                   && ip addr add 10.9.0.1 dev lo && ip route add 10.9.0.2 dev lo && mount --bind hosts /etc/hosts && exec \"$@\"";
+    let alone = ["unshare", "--net", "--mount", "sh", "-c", network, "sh"];
+    let dir = Dir::new();
+    let hosts: String = (0..120).map(|n| format!("127.0.0.1 h{n}.test\n10.9.0.2 h{n}.test\n")).collect();
+    dir.write("hosts", hosts);
+    let may = Command::new(alone[0]).args(&alone[1..]).arg("true").current_dir(dir.root()).output();
     if !may.is_ok_and(|tried| tried.status.success()) {
         return;
     }
     // The server is in the same network: started by the same shell.
-    let dir = Dir::new();
-    let urls: String = (0..120).map(|n| format!("http://127.0.0.1:PORT/delay/0.1?n={n}\n")).collect();
-    let list = dir.write("urls", urls);
+    let url = |n: usize| format!("http://{host}:PORT{path}?n={n}\n").replace('N', &n.to_string());
+    let urls: String = (0..120).map(url).collect();
+    dir.write("urls", urls);
     let script = "\"$ORIGIN\" --exit-with-stdin --listen 127.0.0.1:0 < hold > line & \
                   exec 3> hold; until grep -q listening line; do :; done; \
                   port=$(sed 's/.*://' line); sed \"s/PORT/$port/\" urls > list; \
                   \"$@\"; code=$?; exec 3>&-; wait; exit $code";
     nix::unistd::mkfifo(&dir.path("hold"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    drop(list);
     let flags = ["--mode", "concurrent", "--concurrency", "100", "--retries", "0", "--per-host", "unlimited"];
     let run = fetch().args(flags).args(["-i", "list"]).current_dir(dir.root());
     let run = run.under(&["sh", "-c", script, "sh"]).under(&alone);

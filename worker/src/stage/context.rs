@@ -26,6 +26,8 @@ pub(crate) struct Context {
     encoder: Encoder,
     /// Whether the records of targets that succeeded go on to the user's program.
     goes_on: bool,
+    /// Whether what may have been sent is noted, because it must not be sent twice.
+    notes_begun: bool,
     names: Vec<String>,
     slot: u32,
     job_started_us: u64,
@@ -71,6 +73,7 @@ impl Context {
             black_box,
             encoder: Encoder::new(&job.encoding),
             goes_on: job.then.is_some(),
+            notes_begun: job.is_at_most_once(),
             names: select::names(&job.fields, job.each.as_ref(), &job.presets),
             slot: job.slot,
             job_started_us: job.started_us,
@@ -88,6 +91,13 @@ impl Context {
     /// A recording for one target, which records if there is an archive to write.
     pub(super) fn recording(&self) -> Recording {
         Recording::new(self.encoder.archives())
+    }
+
+    /// Notes that something of this target may be sent from now on, if the job wants to know.
+    pub(super) fn begin(&self, target: &Target) {
+        if self.notes_begun && !target.is_robots() {
+            self.black_box.begin(target.id);
+        }
     }
 
     /// Enters a phase with a target, for the first time. Returns the time.
@@ -125,7 +135,9 @@ impl Context {
         let refused = reply.is_some_and(|reply| reply.refused);
         let exit_use = waited.recording.exit_use().map(|used| findings.judge_exit(used));
         let leaves_exit = target.exit.zip(exit_use).is_some_and(|(exit, used)| exit.leaves(used));
-        let mut verdict = findings.verdict(target, target.may_defer && refused, leaves_exit);
+        let is_excused = target.may_defer && refused;
+        findings.end_if_spent(waited.recording.spent(), target.may_retry || is_excused || leaves_exit);
+        let mut verdict = findings.verdict(target, is_excused, leaves_exit);
         let retry_after_ms = findings.retry_after_ms();
         let over_budget = findings.end_over_budget(target, &verdict);
         let (before, mut begun) = (out.len(), None);
@@ -230,6 +242,7 @@ impl Context {
             content_type: saved.map(|saved| saved.content_type.as_str()),
             file: saved.map(|saved| saved.file.as_str()),
             sha256: saved.map(|saved| saved.sha256.as_str()),
+            headers: recording.headers(),
             fields,
             value: None,
             error,

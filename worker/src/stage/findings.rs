@@ -1,7 +1,9 @@
 //! What is known of a target once everything is computed, and how that ends it.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use http::Method;
 use shared::protocol::{ExitFault, ExitUse, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue};
 use shared::robots::RobotsAnswer;
@@ -94,6 +96,22 @@ impl Findings {
     pub(super) fn retry_after_ms(&self) -> Option<u64> {
         let Product::Problem(Problem { retry_after: Some(after), .. }) = &self.product else { return None };
         Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Makes a failure final if the server may have acted on a request that must not be sent twice. Says so if it
+    /// `would_retry` otherwise.
+    pub(super) fn end_if_spent(&mut self, spent: Option<&Method>, would_retry: bool) {
+        if let (Product::Problem(problem), Some(method)) = (&mut self.product, spent)
+            && problem.may_pass
+        {
+            problem.may_pass = false;
+            if would_retry {
+                let _infallible = write!(
+                    problem.message,
+                    "; not retried, for the server may have acted on the {method}; --retry-non-idempotent would"
+                );
+            }
+        }
     }
 
     /// Says so if only the retry budget of its host makes a failure final, and returns whether it does.

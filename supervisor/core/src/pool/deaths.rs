@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use wire::black_box::Phase;
+use wire::black_box::{Begun, Phase};
 use wire::record::{ErrorKind, Evidence};
 
 use super::ledger::Live;
@@ -156,7 +156,7 @@ impl Pool {
             slot.state = State::Terminating(deadline);
         }
         if self.is(Mutant::RequeueBeforeReap) {
-            self.hand_back(now, seat, None);
+            self.hand_back(now, seat, None, &Begun::default());
         }
         self.settle_death(now, seat);
     }
@@ -169,7 +169,7 @@ impl Pool {
         // another process holds the channel open; the deadline is for that case.
         slot.state = State::Terminating(deadline);
         if self.is(Mutant::RequeueBeforeEof) {
-            self.hand_back(now, seat, None);
+            self.hand_back(now, seat, None, &Begun::default());
         }
         self.settle_death(now, seat);
     }
@@ -203,7 +203,7 @@ impl Pool {
             .filter(|id| self.ledger.held_by(*id, seat).is_some() && !self.is(Mutant::BlameNone));
         let culprit = culprit.or_else(|| self.wrongly_blamed(seat, role));
         if role != Role::Leaving || !self.is(Mutant::LoseWorkAtRecycle) {
-            for (id, live) in self.hand_back(now, seat, culprit) {
+            for (id, live) in self.hand_back(now, seat, culprit, &death.begun) {
                 self.quarantine(id, live, seat, &death, ended);
             }
         }
@@ -248,8 +248,14 @@ impl Pool {
     }
 
     /// Takes back everything `seat` holds. `culprit` is charged with the attempt. Returns the
-    /// targets that used up their attempts.
-    pub(super) fn hand_back(&mut self, now: Instant, seat: Seat, culprit: Option<u64>) -> Vec<(u64, Live)> {
+    /// targets that used up their attempts, and those that had begun and must not be done twice.
+    pub(super) fn hand_back(
+        &mut self,
+        now: Instant,
+        seat: Seat,
+        culprit: Option<u64>,
+        begun: &Begun,
+    ) -> Vec<(u64, Live)> {
         let mut set_aside = Vec::new();
         if let Some(slot) = self.current(seat) {
             let held = slot.credit.load();
@@ -264,8 +270,8 @@ impl Pool {
             let blamed = Some(id) == culprit || self.is(Mutant::BlameAll);
             let crashes_max =
                 if self.is(Mutant::NeverQuarantine) { u32::MAX } else { self.config.crashes_max };
-            if blamed && self.ledger.blame(id) >= crashes_max {
-                self.frontier.release(now, host, Answer::Unknown);
+            if begun.contains(id) || blamed && self.ledger.blame(id) >= crashes_max {
+                self.free_place(now, id, host, Answer::Unknown);
                 self.forget_way(id);
                 set_aside.extend(self.ledger.quarantine(id).map(|live| (id, live)));
             } else {
@@ -278,7 +284,10 @@ impl Pool {
     }
 
     fn quarantine(&mut self, id: u64, live: Live, seat: Seat, death: &Death, ended: Option<Ended>) {
-        self.intensity.set_aside();
+        let is_uncertain = death.begun.contains(id);
+        if !is_uncertain {
+            self.intensity.set_aside();
+        }
         let phase = death.reading.phase.name();
         let (kind, how) = match ended {
             Some(Ended::Hang(_)) => {
@@ -301,7 +310,16 @@ impl Pool {
                 (ErrorKind::WorkerCrash, format!("died while processing it ({})", death.exit))
             }
         };
-        let attempts = live.retries + live.crashes;
+        let (kind, message) = if is_uncertain {
+            let message = format!(
+                "its request may have been sent before {seat} ended ({}); not sent again",
+                death.exit
+            );
+            (ErrorKind::Uncertain, message)
+        } else {
+            (kind, format!("a worker {how} on {} attempts, most recently in phase {phase}", live.crashes))
+        };
+        let attempts = if is_uncertain { live.attempt() } else { live.retries + live.crashes };
         let signal = match death.exit {
             Exit::Signal(_) => Some(death.exit.to_string()),
             Exit::Code(_) => None,
@@ -313,7 +331,7 @@ impl Pool {
             attempts,
             slot: seat.slot,
             kind,
-            message: format!("a worker {how} on {} attempts, most recently in phase {phase}", live.crashes),
+            message,
             evidence: Evidence {
                 signal,
                 phase: phase.to_owned(),

@@ -42,6 +42,8 @@ pub enum Event {
     /// [`Pool::handle_timeout`](super::Pool::handle_timeout). When it is over, send it once more
     /// before the waiting messages.
     Suspended(Duration),
+    /// The records of these targets are certain: no crash makes them be done again.
+    Settled(Vec<u64>),
     /// No more targets will be submitted.
     SourceEnded,
     /// Replace every worker with a fresh one, one at a time.

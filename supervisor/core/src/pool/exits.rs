@@ -28,6 +28,12 @@ impl Pool {
         self.proxies.as_ref().map_or_else(Vec::new, |proxies| proxies.look())
     }
 
+    /// Returns the state of at most `count` proxies: those that fail before others, then those that were used most.
+    #[must_use]
+    pub fn proxies_to_show(&self, count: usize) -> Vec<ProxySnapshot> {
+        self.proxies.as_ref().map_or_else(Vec::new, |proxies| proxies.look_at(count))
+    }
+
     /// Whether targets need a proxy, and none works.
     #[must_use]
     pub fn lacks_proxies(&self) -> bool {

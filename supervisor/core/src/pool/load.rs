@@ -116,11 +116,24 @@ impl Pool {
         self.in_flight().saturating_sub(u32::try_from(self.asleep).unwrap_or(u32::MAX))
     }
 
+    /// Targets that keep their places although they have ended.
+    fn unsettled(&self) -> u32 {
+        u32::try_from(self.unsettled.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether one more target may be in flight.
     pub(super) fn has_room(&self) -> bool {
-        self.total.as_ref().is_none_or(|total| {
-            self.awake() < total.in_flight_max() && self.in_flight() < total.room().in_flight_max.max(1)
-        })
+        let unsettled = self.unsettled();
+        match &self.total {
+            Some(total) => {
+                self.awake() + unsettled < total.in_flight_max()
+                    && self.in_flight() + unsettled < total.room().in_flight_max.max(1)
+            }
+            None => {
+                let places = self.slots.len().saturating_mul(self.config.concurrency as usize);
+                !self.config.settles || ((self.in_flight() + unsettled) as usize) < places
+            }
+        }
     }
 
     /// Records that a target was assigned.
@@ -133,7 +146,7 @@ impl Pool {
 
     /// Records that an assigned target ended.
     pub(super) fn count_end(&mut self, now: Instant, answer: Answer) {
-        let in_flight = self.awake();
+        let in_flight = self.awake() + self.unsettled();
         if let Some(total) = &mut self.total {
             total.on_end(now, in_flight, answer == Answer::Lost);
         }

@@ -23,6 +23,7 @@ mod results;
 mod seat;
 mod slot;
 mod timers;
+mod unsettled;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -43,6 +44,7 @@ use self::recycle::Recycling;
 use self::repeats::Repeats;
 use self::restart::Intensity;
 use self::slot::{Role, Slot, State};
+use self::unsettled::Unsettled;
 use crate::frontier::{Frontier, HostId, HostRef, HostSnapshot, Learned};
 use crate::load::total::Total;
 use crate::proxies::Proxies;
@@ -80,6 +82,8 @@ pub struct PoolConfig {
     pub recycle_after: Option<NonZeroU64>,
     /// How far a worker's resident set may grow beyond its smallest before it is replaced.
     pub rss_allowance_bytes: Option<u64>,
+    /// Whether a target that has ended keeps its place until its record is certain ([`Event::Settled`]).
+    pub settles: bool,
 }
 
 impl PoolConfig {
@@ -136,6 +140,8 @@ pub struct Pool {
     total: Option<Total>,
     /// Notices pages that repeat, if wanted.
     repeats: Option<Repeats>,
+    /// Targets that have ended, and keep their places.
+    unsettled: Unsettled,
     /// Chooses the proxies of targets, if there are any.
     proxies: Option<Box<Proxies>>,
     /// When a proxy is next tried, while none can take a target.
@@ -188,6 +194,7 @@ impl Pool {
             config,
             total: None,
             repeats: None,
+            unsettled: Unsettled::default(),
             proxies: None,
             proxies_due: None,
             reachable: None,
@@ -248,6 +255,7 @@ impl Pool {
             Event::Reaped(seat, death) => self.reaped(now, seat, death),
             Event::Sampled(seat, reading, now_us) => self.sampled(now, seat, &reading, now_us),
             Event::Suspended(_) => {}
+            Event::Settled(ids) => self.settled(now, &ids),
             Event::SourceEnded => self.source_ended = true,
             Event::Roll => self.roll(now),
             Event::Room(room) => self.set_room(now, room),

@@ -132,7 +132,7 @@ impl Pool {
             } else {
                 returned += self.ledger.finish(outcome.id);
                 if !self.is(Mutant::KeepPermit) {
-                    self.frontier.release(now, host, answer);
+                    self.free_place(now, outcome.id, host, answer);
                 }
                 dispositions.push(Disposition::Final);
             }

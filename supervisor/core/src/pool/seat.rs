@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use wire::black_box::Begun;
+
 /// One process in the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seat {
@@ -66,6 +68,8 @@ pub struct Death {
     pub exit: Exit,
     /// The final contents of its black box.
     pub reading: wire::black_box::Reading,
+    /// Targets of which something may have been sent, if they must not be sent twice.
+    pub begun: Begun,
     /// The end of what it wrote to standard error.
     pub stderr: String,
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wire::black_box::{Phase, Reading};
+use wire::black_box::{Begun, Phase, Reading};
 
 use super::load::WEIGH_EVERY;
 use super::mutant::Mutant;
@@ -231,7 +231,7 @@ impl Pool {
         self.commands.push_back(Command::Notice(notice));
         self.commands.push_back(Command::Terminate(seat));
         if self.is(Mutant::RequeueBeforeDeath) {
-            self.hand_back(now, seat, None);
+            self.hand_back(now, seat, None, &Begun::default());
         }
     }
 

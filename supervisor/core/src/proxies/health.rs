@@ -168,6 +168,11 @@ impl Proxy {
         }
     }
 
+    /// Requests through it that have ended.
+    pub(super) const fn requests(&self) -> u64 {
+        self.requests
+    }
+
     /// Whether it can take a target.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
         match self.health {

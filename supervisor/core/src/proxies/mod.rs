@@ -20,6 +20,7 @@ mod health;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::ops::Range;
@@ -166,6 +167,19 @@ impl Proxies {
     #[must_use]
     pub fn look(&self) -> Vec<ProxySnapshot> {
         self.list.iter().map(Proxy::look).collect()
+    }
+
+    /// Returns the state of at most `count` proxies, in their order: those that fail before others, then those that were
+    /// used most.
+    #[must_use]
+    pub(crate) fn look_at(&self, count: usize) -> Vec<ProxySnapshot> {
+        let mut list: Vec<(usize, &Proxy)> = self.list.iter().enumerate().collect();
+        if list.len() > count {
+            list.sort_by_key(|(_, proxy)| Reverse((proxy.is_failing(), proxy.requests())));
+            list.truncate(count);
+            list.sort_unstable_by_key(|(place, _)| *place);
+        }
+        list.into_iter().map(|(_, proxy)| proxy.look()).collect()
     }
 
     /// Returns the number of proxies that failed and have not answered since.

@@ -509,3 +509,28 @@ fn a_tunnel_is_a_success_of_the_proxy() {
     all.end(now, 0, begun_at(now), Some(used), None, true);
     assert_eq!(all.look()[0].health, ProxyHealth::Good);
 }
+
+#[test]
+fn of_many_proxies_those_that_fail_are_shown_and_those_in_use() {
+    let (now, mut proxies) = (wire::clock::now(), proxies(5, |_| ()));
+    check_all(&mut proxies, now);
+    let names = |proxies: &Proxies, count| -> Vec<String> {
+        proxies.look_at(count).into_iter().map(|proxy| proxy.name).collect()
+    };
+    for id in 0..3 {
+        let exit = via(&mut proxies, now, id, "a");
+        if id == 0 {
+            let own = ExitUse { proxy: exit.proxy, fault: Some(ExitFault::Proxy), worked: false };
+            proxies.end(now, id, begun_at(now), Some(own), None, true);
+        } else {
+            succeed(&mut proxies, now, id);
+        }
+    }
+    let failing = proxies.look().into_iter().find(|proxy| proxy.faults > 0).unwrap().name;
+    assert_eq!(names(&proxies, 1), [failing]);
+    let all: Vec<String> = proxies.look().into_iter().map(|proxy| proxy.name).collect();
+    assert_eq!(names(&proxies, 5), all);
+    let busy: Vec<String> =
+        proxies.look().into_iter().filter(|proxy| proxy.requests > 1).map(|proxy| proxy.name).collect();
+    assert_eq!(names(&proxies, 3), busy, "in their order");
+}

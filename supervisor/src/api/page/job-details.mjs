@@ -5,13 +5,16 @@
 
 import { getRecords, hasToken, request } from "./api.mjs";
 import { notice } from "./dialogs.mjs";
-import { follow, make, setText, show } from "./dom.mjs";
+import { follow, make, setAttribute, setText, show } from "./dom.mjs";
 import * as format from "./format.mjs";
 import { failure, recordLine } from "./records.mjs";
 import { hasEnded } from "./state.mjs";
 
 /** Failed records that are read; the download has all. */
 const FAILED_MAX = 100;
+
+/** Proxies that are shown; the summary of a job has all. */
+const PROXIES_MAX = 32;
 
 /** Number of last records shown. */
 const LAST = 20;
@@ -27,12 +30,13 @@ export class JobDetails {
     this.why = make("p", { className: "why" });
     this.facts = make("dl", { className: "pairs" });
     this.kinds = make("ul", { className: "kinds" });
+    this.proxies = new ProxyTable();
     this.quarantined = new RecordSection("Quarantined", failure, this.abort.signal);
     this.failed = new RecordSection("Failed", failure, this.abort.signal);
     this.last = new RecordSection("Last records", recordLine, this.abort.signal);
     this.download = make("a", { className: "download", download: "" }, "Download all records (NDJSON)");
     this.download.addEventListener("click", (/** @type {Event} */ event) => downloadWithToken(event, this.download));
-    body.replaceChildren(this.error, this.why, this.facts, this.kinds, this.quarantined.element, this.failed.element, this.last.element, this.download);
+    body.replaceChildren(this.error, this.why, this.facts, this.kinds, this.proxies.element, this.quarantined.element, this.failed.element, this.last.element, this.download);
   }
 
   /** @param {any} job */
@@ -45,6 +49,7 @@ export class JobDetails {
     setText(this.why, why ?? "");
     follow(this.facts, pairs(job), ([name]) => name, fact);
     this.#kinds(job);
+    this.proxies.update(job.summary?.proxies ?? job.proxies ?? []);
     const { quarantined, failed, done } = job.counts;
     const ended = hasEnded(job);
     this.quarantined.want(quarantined, ended, `${path}?only=quarantined&limit=${FAILED_MAX}`);
@@ -113,6 +118,46 @@ function fact([name]) {
     element: make("div", {}, make("dt", {}, name), value),
     update: (/** @type {[string, string]} */ [, text]) => setText(value, text),
   };
+}
+
+/** The proxies of a job, and what went through each. */
+class ProxyTable {
+  constructor() {
+    const columns = ["Proxy", "Requests", "OK", "Faults", "Refused", "State"];
+    this.rows = make("tbody");
+    this.note = make("p", { className: "soft" });
+    const head = make("thead", {}, make("tr", {}, ...columns.map((name) => make("th", { scope: "col" }, name))));
+    const scroll = { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Proxies" };
+    this.element = make("div", { className: "proxies" }, make("h3", {}, "Proxies"), make("div", scroll, make("table", {}, head, this.rows)), this.note);
+  }
+
+  /** @param {any[]} proxies */
+  update(proxies) {
+    // Several may have one name, because credentials are not shown.
+    const shown = proxies.slice(0, PROXIES_MAX).map((proxy, place) => ({ ...proxy, place }));
+    show(this.element, shown.length > 0);
+    follow(this.rows, shown, (proxy) => proxy.place, () => new ProxyRow());
+    const more = proxies.length - shown.length;
+    show(this.note, more > 0);
+    setText(this.note, `${format.count(more)} more in the summary`);
+  }
+}
+
+class ProxyRow {
+  constructor() {
+    this.name = make("th", { scope: "row" });
+    this.cells = ["requests", "ok", "faults", "refused"].map((key) => ({ key, cell: make("td") }));
+    this.state = make("td");
+    this.element = make("tr", {}, this.name, ...this.cells.map(({ cell }) => cell), this.state);
+  }
+
+  /** @param {any} proxy */
+  update(proxy) {
+    setText(this.name, proxy.proxy);
+    for (const { key, cell } of this.cells) setText(cell, proxy[key] ? format.count(proxy[key]) : format.NOTHING);
+    setText(this.state, proxy.state);
+    setAttribute(this.element, "data-paused", proxy.state === "resting" ? "" : null);
+  }
 }
 
 /** Records of one kind. They are read again when their number has changed. */

@@ -13,6 +13,7 @@ mod output;
 mod pool;
 mod program;
 mod proxies;
+mod request;
 mod save;
 mod serve;
 
@@ -34,6 +35,7 @@ pub(super) use self::output::{OutputFlags, ShownFlags, SideFlags, WhenFlag};
 pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
 pub(super) use self::program::{MapFlags, RecordProgramFlags};
 pub(super) use self::proxies::{ProxyFlags, StickyFlag};
+pub(super) use self::request::RequestFlags;
 pub(super) use self::save::SaveFlags;
 pub(super) use self::serve::ServeFlags;
 use super::{help, values};
@@ -177,7 +179,7 @@ pub(super) struct CompareFlags {
 /// The commands that `compare` runs in each mode. Their records are discarded.
 #[derive(Debug, Subcommand)]
 pub(super) enum CompareVerb {
-    /// Compare the modes on fetching URLs
+    /// Compare the modes on fetching URLs. Each request is sent four times
     #[command(after_long_help = help::COMPARE)]
     Fetch(FetchJob),
     /// Compare the modes on parsing saved HTML files

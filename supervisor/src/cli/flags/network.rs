@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use shared::request_headers::HeaderScope;
 use shared::select::blocked::BlockedIf;
 
+use super::RequestFlags;
 use super::proxies::ProxyFlags;
 use crate::cli::amounts::{self, Delay, PerSecond};
 use crate::cli::values::{self, Header, Limit};
@@ -140,6 +141,8 @@ pub(in crate::cli) struct NetworkFlags {
         value_parser = values::user_agent,
     )]
     pub(in crate::cli) user_agent: String,
+    #[command(flatten)]
+    pub(in crate::cli) request: RequestFlags,
     #[command(flatten)]
     pub(in crate::cli) proxies: ProxyFlags,
 }

@@ -10,6 +10,7 @@ use super::*;
 mod client;
 mod document;
 mod lines;
+mod requests;
 mod serve;
 mod settings;
 
@@ -55,6 +56,7 @@ impl Bench {
             config: &self.path("muster.toml"),
             stdin_is_terminal: self.terminal,
             isolates_lists: false,
+            readable: None,
             headers_max: usize::MAX,
             texts: Texts::default(),
         };

@@ -16,6 +16,7 @@ use shared::record::ErrorKind;
 use shared::request_headers::HeaderScope;
 use shared::select::Field;
 use shared::select::blocked::BlockedRules;
+use shared::transport::TransportSpec;
 use supervisor_core::frontier::{PerHost, Politeness};
 
 use super::opening::Opened;
@@ -44,6 +45,9 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::default(),
             save: None,
+            request: None,
+            transport: TransportSpec::default(),
+            response_headers: Vec::new(),
             cookies: false,
             proxies: ProxySpec::default(),
         }),
@@ -186,6 +190,7 @@ impl Run {
             output_bytes: self.outlet.committed_len(),
             hosts: Some("{}".to_owned()),
             held: Vec::new(),
+            uncertain: None,
         };
         self.store.commit(&commit).unwrap();
         self.state.output_bytes = commit.output_bytes;
@@ -371,9 +376,15 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
         let fresh = std::mem::take(&mut run.fresh);
         let (tally, prefix, output_bytes) =
             (run.state.tally.clone(), run.state.prefix, run.outlet.committed_len());
-        if let Err(error) =
-            run.store.commit(&Commit { fresh, tally, prefix, output_bytes, hosts: None, held: Vec::new() })
-        {
+        if let Err(error) = run.store.commit(&Commit {
+            fresh,
+            tally,
+            prefix,
+            output_bytes,
+            hosts: None,
+            held: Vec::new(),
+            uncertain: None,
+        }) {
             break error.to_string();
         }
         committed += 1;

@@ -9,6 +9,7 @@ use supervisor_core::pool::{Notice, Quarantined};
 
 use super::super::event::Event;
 use super::JobProgress;
+use crate::engine;
 use crate::progress::{Rate, Snapshot, Total, left};
 use crate::runtime::{Look, Observer};
 use crate::units;
@@ -62,6 +63,7 @@ impl Observer for Watch {
             eta_s: eta.map(|eta| eta.as_secs_f64()),
             restarts: look.restarts,
             hosts: look.hosts.to_vec(),
+            proxies: engine::proxies::summarize(look.proxies),
             workers: look.workers.to_vec(),
         };
         self.tell(Event::Progress(self.id, Box::new(progress)));
@@ -149,7 +151,7 @@ mod tests {
             in_flight: 0,
             total: Total::Unknown,
         };
-        let look = Look { snapshot, gather: &gather, restarts: 0, hosts: &[], workers: &[] };
+        let look = Look { snapshot, gather: &gather, restarts: 0, hosts: &[], proxies: &[], workers: &[] };
         for _ in 0..2 {
             (0..100_000).for_each(|n| watch.message(&format!("line {n}")));
             assert_eq!(heard.try_iter().count(), 100);

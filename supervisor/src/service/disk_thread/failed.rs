@@ -6,10 +6,10 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use shared::json::{self, Json, Members};
+use shared::record::ErrorKind;
 use url::Url;
 
 use super::super::request::{Refused, Submission, Upload};
@@ -46,7 +46,12 @@ struct FailedRecord {
     path: Option<String>,
     /// Unparsed, because parsing could change the spelling of a number.
     keep: Option<Box<RawValue>>,
-    error: Option<IgnoredAny>,
+    error: Option<FailedRecordError>,
+}
+
+#[derive(Deserialize)]
+struct FailedRecordError {
+    kind: String,
 }
 
 /// Builds the new job, with its files in `incoming`.
@@ -54,7 +59,12 @@ pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> R
     let storage = |error: io::Error| Refused::Storage(error.to_string());
     let mut document = retry.input.document.clone();
     let uploads = match retry.command.as_str() {
-        "fetch" => urls(retry, incoming, &mut document).map_err(storage)?,
+        "fetch" => {
+            refuse_rows(retry, incoming, allowed)?;
+            let has_columns = document.contains_key("column") || document.contains_key("url");
+            let collect = if has_columns || !has_templates(&document) { urls } else { plain_urls };
+            collect(retry, incoming, &mut document).map_err(storage)?
+        }
         "parse" => pages(retry, incoming, &mut document).map_err(storage)?,
         "map" => lines(retry, incoming, &mut document, allowed)?,
         _ => {
@@ -65,9 +75,54 @@ pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> R
         }
     };
     if uploads.is_empty() && document.get("paths").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        return Err(Refused::Conflict(format!("job {} has no failed inputs", retry.of)));
+        let uncertain = ErrorKind::Uncertain.name();
+        return Err(Refused::Conflict(format!(
+            "job {} has no failed inputs, besides those with the error {uncertain}, which are not sent again",
+            retry.of
+        )));
     }
     Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone(), is_local: false })
+}
+
+/// Refuses a job whose requests are made from columns: its records do not hold all of them.
+fn refuse_rows(retry: &Retry, incoming: &Path, allowed: &Allowed) -> Result<(), Refused> {
+    let keys = ["url", "method", "data", "json", "header"];
+    if !keys.iter().any(|key| retry.input.document.contains_key(*key)) {
+        return Ok(());
+    }
+    let plan = cli::job(&retry.input.document, &retry.input.uploads, &incoming.join(RECORDS), allowed);
+    match plan.map_err(|no_job| Refused::Conflict(no_job.why))? {
+        plan if kinds::needs_rows(&plan.work) => Err(Refused::Conflict(format!(
+            "job {} makes its requests from columns, which its records do not hold; submit the rows that failed again",
+            retry.of
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether texts of the document would be read in another way if its inputs had columns.
+fn has_templates(document: &Map<String, Value>) -> bool {
+    ["data", "json", "header"].iter().any(|key| document.contains_key(*key))
+}
+
+/// Collects URLs of inputs that have no columns.
+fn plain_urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io::Result<Vec<Upload>> {
+    let path = incoming.join("failed");
+    let mut out = BufWriter::new(File::create(&path)?);
+    let mut any = false;
+    each_failed(retry, |seen| {
+        // What is not a line of a list is not a URL either.
+        let is_line = |url: &String| !url.is_empty() && !url.starts_with('#') && !url.contains(['\n', '\r']);
+        let Some(url) = seen.url.filter(is_line) else { return Ok(()) };
+        any = true;
+        writeln!(out, "{url}")
+    })?;
+    out.flush()?;
+    keep_header_scope(document);
+    for key in ["urls", "input", "sitemap", "encoding", "delimiter"] {
+        document.shift_remove(key);
+    }
+    Ok(if any { vec![Upload { path, name: "failed.txt".to_owned() }] } else { Vec::new() })
 }
 
 /// Collects URLs, with the kept columns.
@@ -211,7 +266,8 @@ fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Re
     }
 }
 
-/// Calls `take` with each record of the job that has an error.
+/// Calls `take` with each record of the job that has an error, unless its request may have been sent and must not be
+/// sent again.
 fn each_failed(retry: &Retry, mut take: impl FnMut(FailedRecord) -> io::Result<()>) -> io::Result<()> {
     let file = match File::open(&retry.records) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -221,7 +277,7 @@ fn each_failed(retry: &Retry, mut take: impl FnMut(FailedRecord) -> io::Result<(
     let mut line = Vec::new();
     while next_line(&mut lines, &mut line)? {
         if let Ok(seen) = serde_json::from_slice::<FailedRecord>(&line)
-            && seen.error.is_some()
+            && seen.error.as_ref().is_some_and(|error| error.kind != ErrorKind::Uncertain.name())
         {
             take(seen)?;
         }

@@ -243,6 +243,7 @@ impl Job {
             exit_code: row.exit_code,
             error: row.error.as_deref().map(|error| redact::text(error).into_owned()),
             retry_of: row.retry_of,
+            proxies: progress.map_or_else(Vec::new, |progress| progress.proxies.clone()),
             summary: row.summary.clone(),
         }
     }

@@ -70,7 +70,7 @@ pub(in crate::source) fn write(directory: &Path, dictionary: bool, groups: usize
 }
 
 fn columns(keep: &[&str]) -> Columns {
-    Columns { input: "url".to_owned(), keep: keep.iter().map(|&name| name.to_owned()).collect() }
+    Columns { keep: keep.iter().map(|&name| name.to_owned()).collect(), ..Columns::from("url") }
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn columns_that_will_not_do_are_named() {
     ] {
         let error = ParquetFeed::open(
             ListFile::open(&path).unwrap(),
-            &Columns { input: input.to_owned(), ..columns(keep) },
+            &Columns { input: Some(input.to_owned()), ..columns(keep) },
         );
         let error = error.err().unwrap().to_string();
         assert!(error.contains(says), "{error}");

@@ -50,3 +50,28 @@ fn lines_go_through_their_program_again() {
     values.sort_unstable();
     assert_eq!(values, [7, 13], "{records:?}");
 }
+
+#[test]
+fn requests_made_from_rows_are_not_made_up() {
+    let served = Served::start(&["--allow-path", "/"]);
+    let input = served.dir.write("rows.csv", "n\n1\n");
+    let url = "http://127.0.0.1:1/{n}";
+    let document = json!({"command": "fetch", "input": [input], "url": url, "data": "n={n}", "retries": 0});
+    let id = served.ask("POST", "/v1/jobs", Some(&document), 201)["id"].as_u64().unwrap();
+    served.wait_for_state(id, &["done", "failed"]);
+    let answer = served.ask("POST", &format!("/v1/jobs/{id}/retry-failed"), None, 409);
+    assert!(answer.to_string().contains("makes its requests from columns"), "{answer}");
+}
+
+#[test]
+fn requests_without_columns_are_made_again_as_they_were() {
+    let served = Served::start(&["--allow-path", "/"]);
+    let document = json!({
+        "command": "fetch", "urls": ["http://127.0.0.1:1/"], "header": ["X-Text: {id}"], "retries": 0,
+        "json": r#"{{"text": "{{id}"}"#,
+    });
+    let (_, again) = retried(&served, &document, || {});
+    let records = served.records(again["id"].as_u64().unwrap());
+    assert_eq!(records[0]["error"]["kind"], "connect", "{records:?}");
+    assert_eq!(records[0]["url"], "http://127.0.0.1:1/", "{records:?}");
+}

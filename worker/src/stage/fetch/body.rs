@@ -136,7 +136,7 @@ impl Body {
 }
 
 /// The `Content-Type`. Several lines become one list.
-fn content_type(headers: &HeaderMap) -> Option<String> {
+pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     let mut lines = headers.get_all(CONTENT_TYPE).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
     let first = lines.next()?.into_owned();
     Some(lines.fold(first, |list, line| list + ", " + &line))

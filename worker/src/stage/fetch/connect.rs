@@ -71,8 +71,11 @@ impl Gate {
 /// checked is the one that is connected to, so a DNS answer that changes in between has no effect.
 ///
 /// As many sockets may be open for one connection as the resolver gives addresses, eight, if all of them stay silent. A
-/// limit would give up addresses that are slow, or never come to the one that answers. If descriptors run out, the
-/// attempt fails for a [`Shortage`], and the target waits until there are some.
+/// limit would give up addresses that are slow, or never come to the one that answers.
+///
+/// An attempt that fails for a [`Shortage`] says nothing about its address. Those under way then have one more
+/// [`ATTEMPT_DELAY`]. If none succeeds, the race fails for the shortage, and the target waits and races again. Otherwise
+/// it would wait until the timeout for an address that leads nowhere.
 #[derive(Debug)]
 pub(super) struct Attempts {
     addresses: std::vec::IntoIter<IpAddr>,
@@ -98,11 +101,19 @@ impl Attempts {
         self.addresses.len() > 0
     }
 
-    pub(super) fn on_error(&mut self, address: SocketAddr, error: &io::Error) {
-        self.failed.get_or_insert_with(|| connect_fault(address, error));
+    /// Whether those under way should be waited for no longer than [`ATTEMPT_DELAY`].
+    pub(super) fn is_urgent(&self) -> bool {
+        self.has_next() || matches!(self.failed, Some(Fault::Shortage(_)))
     }
 
-    /// Returns why there is no connection, once all addresses have failed.
+    pub(super) fn on_error(&mut self, address: SocketAddr, error: &io::Error) {
+        let fault = connect_fault(address, error);
+        if self.failed.is_none() || matches!(fault, Fault::Shortage(_)) {
+            self.failed = Some(fault);
+        }
+    }
+
+    /// Returns why there is no connection, once the race is lost.
     pub(super) fn fault(self) -> Fault {
         self.failed.unwrap_or(Fault::ConnectTimeout)
     }
@@ -326,5 +337,17 @@ mod tests {
         attempts.on_error(first, &io::ErrorKind::ConnectionRefused.into());
         attempts.on_error(second, &io::ErrorKind::TimedOut.into());
         assert_eq!(attempts.fault(), Fault::Connect("connection refused by 192.0.2.1:80".into()));
+    }
+
+    #[test]
+    fn a_shortage_counts_before_the_faults_of_addresses() {
+        let any = Gate::of(AddressPolicy::Any);
+        let mut attempts = attempts(any, "a", &["192.0.2.1", "192.0.2.2", "192.0.2.3"]).unwrap();
+        let (first, second, _) = (attempts.next().unwrap(), attempts.next().unwrap(), attempts.next());
+        attempts.on_error(first, &io::ErrorKind::ConnectionRefused.into());
+        assert!(!attempts.is_urgent(), "the third address may answer");
+        attempts.on_error(second, &io::Error::from_raw_os_error(libc::EADDRNOTAVAIL));
+        assert!(attempts.is_urgent(), "the second address is to be tried again");
+        assert_eq!(attempts.fault(), Fault::Shortage(Shortage::Ports));
     }
 }

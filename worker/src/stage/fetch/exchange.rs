@@ -3,7 +3,7 @@
 //! Calling contract, the same for both clients:
 //!
 //! ```text
-//! Exchange::new(rules, url, wanted, recording)
+//! Exchange::new(rules, url, wanted, kept, recording)
 //! loop  turn() → Done(outcome): the end.   turn() → Request(r): send it, then
 //!         on_fault(f)                       if there is no response head, else
 //!         on_head(head, first_byte), and while it and on_chunk(bytes) return Flow::Read:
@@ -15,18 +15,21 @@
 use std::mem;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, LOCATION, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use shared::kept::Kept;
 use shared::protocol::ExitFault;
 use shared::record::ErrorKind;
 
-use super::body::Body;
+use super::body::{Body, content_type};
 use super::fault::Fault;
 use super::hop::CurrentHop;
 use super::limits::Limits;
 use super::recording::{Recording, Truncated};
 use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
+use super::request::Sent;
 use super::rules::Rules;
 use super::scope::{Distance, Homes};
 use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
@@ -45,7 +48,7 @@ const STALE_MAX: u32 = 8;
 /// What the client must do next.
 pub(super) enum Turn {
     /// Send this request.
-    Request(Request<()>),
+    Request(Request<Bytes>),
     /// Stop: the target has its outcome.
     Done(Outcome),
 }
@@ -81,6 +84,8 @@ enum Next {
 /// One target under way.
 pub(super) struct Exchange<'a> {
     hop: CurrentHop<'a>,
+    /// What is sent at this hop besides its URL; `None` is a GET without a body.
+    sent: Option<Box<Sent>>,
     homes: Homes<'a>,
     distance: Distance,
     redirects: u32,
@@ -100,12 +105,16 @@ impl<'a> Exchange<'a> {
         rules: &'a Rules,
         input: &str,
         wanted: Wanted,
+        kept: Kept<'_>,
         recording: &'a mut Recording,
     ) -> Result<Self, Box<Failure>> {
         let mut url = target::parse(input).map_err(CurrentHop::nowhere)?;
+        let sent = rules.sending.as_ref().map(|sending| sending.fill(kept)).transpose();
+        let sent = sent.map_err(CurrentHop::nowhere)?;
         let (homes, distance) = Homes::begin(&rules.scope, wanted, &mut url);
         Ok(Self {
             hop: CurrentHop { rules, url, status: None },
+            sent: sent.map(Box::new),
             homes,
             distance,
             redirects: 0,
@@ -133,16 +142,19 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn request(&mut self) -> Result<Request<()>, String> {
-        let mut request = Request::new(());
+    fn request(&mut self) -> Result<Request<Bytes>, String> {
+        let mut request = Request::new(Bytes::new());
         *request.uri_mut() = target::request_uri(&self.hop.url)?;
         self.hop.rules.headers(self.distance).clone_into(request.headers_mut());
+        if let Some(sent) = &self.sent {
+            sent.apply(self.distance, &mut request);
+        }
         if let Some(value) = target::basic_auth(&self.hop.url) {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
         if let Some(file) = self.recording.file.as_mut() {
-            file.ask_for_rest(&target::public(self.hop.url.clone()), request.headers_mut());
+            file.ask_for_rest(&target::public(self.hop.url.clone()), &mut request);
         }
         if let Some(cookies) = &self.hop.rules.cookies {
             cookies.send(&self.hop.url, request.headers_mut());
@@ -161,12 +173,13 @@ impl<'a> Exchange<'a> {
     /// Records whose fault it may be that there is no answer.
     fn note_exit_fault(&mut self, fault: &Fault) {
         let is_ended = matches!(self.phase, Phase::Head)
-            && matches!(fault, Fault::Closed | Fault::Stale | Fault::Timeout | Fault::ConnectTimeout);
+            && (fault.is_timeout()
+                || matches!(fault, Fault::Closed | Fault::Stale | Fault::Untouched | Fault::ConnectTimeout));
         if let Fault::Proxy(fault) = fault {
             self.recording.exit_failed(fault.kind);
         } else if is_ended {
             self.recording.exit_failed(ExitFault::Broken);
-        } else if matches!(fault, Fault::Tls { .. }) {
+        } else if matches!(fault, Fault::Tls { .. } | Fault::Session(_)) {
             // That of the server, which only a tunnel leads to.
             self.recording.exit_worked();
         }
@@ -184,8 +197,12 @@ impl<'a> Exchange<'a> {
             cookies.keep(&self.hop.url, &head.headers);
         }
         self.recording.head(head, keeps_cookies.is_some());
+        self.recording.keep_headers(&self.hop.rules.response_headers, &head.headers);
+        if !leaves_undone(head) {
+            self.spend();
+        }
         let flow = self.judge(head);
-        if flow == Flow::Stop {
+        if flow == Flow::Stop && !self.is_head() {
             self.recording.cut(Truncated::Length);
         }
         flow
@@ -202,7 +219,7 @@ impl<'a> Exchange<'a> {
             return self.drain(&head.headers, Next::Request);
         }
         if let Some(location) = head.headers.get(LOCATION).filter(|_| is_redirect(head.status)) {
-            let next = match self.follow(location) {
+            let next = match self.follow(head.status, location) {
                 Ok(()) => Next::Request,
                 Err(failure) => Next::Done(Err(failure)),
             };
@@ -210,10 +227,15 @@ impl<'a> Exchange<'a> {
         }
         if head.status.as_u16() >= 400 {
             let failure = self.hop.refused(head.status, &head.headers);
-            if !self.hop.rules.reads_errors {
+            if !self.hop.rules.reads_errors || self.is_head() {
                 return self.drain(&head.headers, Next::Done(Err(failure)));
             }
             self.refusal = Some(failure);
+        }
+        if self.is_head() {
+            // Its head describes the body that a GET would get.
+            let fetched = self.fetched(content_type(&head.headers), Vec::new());
+            return self.stop(Ok(fetched));
         }
         let limits = self.limits(head);
         match Body::begin(&head.headers, self.hop.rules, limits) {
@@ -331,24 +353,23 @@ impl<'a> Exchange<'a> {
         self.pass_on(true);
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
-        self.recording.cut(if *fault == Fault::Timeout { Truncated::Time } else { why });
+        self.recording.cut(if fault.is_timeout() { Truncated::Time } else { why });
+        let may_repeat = self.may_repeat(fault);
         let next = match mem::replace(&mut self.phase, Phase::Head) {
-            Phase::Head if *fault == Fault::Stale && self.stale < STALE_MAX => {
+            Phase::Head if is_stale(fault) && may_repeat && self.stale < STALE_MAX => {
                 self.stale += 1;
                 Next::Request
             }
             // Nothing was sent, and the client has waited.
             Phase::Head if matches!(fault, Fault::Shortage(_)) => Next::Request,
-            Phase::Head | Phase::Body(_) if *fault == Fault::Http1Required && !self.downgraded => {
+            Phase::Head | Phase::Body(_) if fault.wants_http1() && may_repeat && !self.downgraded => {
                 self.downgraded = true;
                 Next::Request
             }
             Phase::Head => Next::Done(Err(self.hop.explain(fault, None))),
             Phase::Body(body) => Next::Done(Err(self.hop.explain(fault, Some(&body)))),
             // Only time was lost.
-            Phase::Drain { next: Next::Request, .. } | Phase::Idle(Next::Request)
-                if *fault == Fault::Timeout =>
-            {
+            Phase::Drain { next: Next::Request, .. } | Phase::Idle(Next::Request) if fault.is_timeout() => {
                 self.hop.status = None;
                 Next::Done(Err(self.hop.explain(fault, None)))
             }
@@ -357,12 +378,13 @@ impl<'a> Exchange<'a> {
         self.phase = Phase::Idle(next);
     }
 
-    /// Handles the end of the target's time. Returns its outcome, or how far it got.
-    pub(super) fn time_out(mut self) -> Outcome {
-        self.on_fault(&Fault::Timeout);
+    /// Handles the end of the target's time: [`Fault::Timeout`], or before the request was sent,
+    /// [`Fault::TimeoutUnsent`]. Returns its outcome, or how far it got.
+    pub(super) fn time_out(mut self, fault: &Fault) -> Outcome {
+        self.on_fault(fault);
         match self.turn() {
             Turn::Done(outcome) => outcome,
-            Turn::Request(_) => Err(self.hop.explain(&Fault::Timeout, None)),
+            Turn::Request(_) => Err(self.hop.explain(fault, None)),
         }
     }
 
@@ -381,6 +403,34 @@ impl<'a> Exchange<'a> {
         matches!(self.phase, Phase::Drain { .. })
     }
 
+    /// Returns the method, if this request must not be sent twice.
+    pub(super) fn once(&self) -> Option<&Method> {
+        self.sent.as_ref().and_then(|sent| sent.only_once(self.distance))
+    }
+
+    /// Whether this request may be sent again after this fault. Notes if the server may have acted on it.
+    fn may_repeat(&mut self, fault: &Fault) -> bool {
+        match self.phase {
+            Phase::Head => fault.is_before_request() || !self.spend(),
+            // Its head has told whether the server may have acted on it.
+            Phase::Body(_) | Phase::Drain { .. } | Phase::Idle(_) => self.once().is_none(),
+        }
+    }
+
+    /// Notes that the server may have acted on this request. Returns whether it must not be sent again.
+    fn spend(&mut self) -> bool {
+        let once = self.once().cloned();
+        if let Some(method) = &once {
+            self.recording.spend(method);
+        }
+        once.is_some()
+    }
+
+    /// Whether the answer has no body because of the method.
+    fn is_head(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.method == Method::HEAD)
+    }
+
     fn stop(&mut self, outcome: Outcome) -> Flow {
         self.phase = Phase::Idle(Next::Done(outcome));
         Flow::Stop
@@ -395,7 +445,7 @@ impl<'a> Exchange<'a> {
         Flow::Read
     }
 
-    fn follow(&mut self, location: &HeaderValue) -> Result<(), Box<Failure>> {
+    fn follow(&mut self, status: StatusCode, location: &HeaderValue) -> Result<(), Box<Failure>> {
         let mut next = target::redirect(&self.hop.url, location)
             .map_err(|message| self.hop.failure(ErrorKind::InvalidUrl, message, false))?;
         if self.redirects >= self.hop.rules.redirects_max {
@@ -409,6 +459,9 @@ impl<'a> Exchange<'a> {
         self.downgraded = false;
         self.distance = self.homes.follow(&self.hop.rules.scope, &self.hop.url, &mut next);
         self.hop.url = next;
+        if let Some(sent) = &mut self.sent {
+            sent.redirect(status);
+        }
         Ok(())
     }
 
@@ -445,8 +498,24 @@ impl<'a> Exchange<'a> {
     }
 }
 
+const fn is_stale(fault: &Fault) -> bool {
+    matches!(fault, Fault::Stale | Fault::Untouched)
+}
+
 const fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Whether a server says that it has not acted on the request: it refuses for now, because of too many requests, or the
+/// same request is to be sent elsewhere.
+fn leaves_undone(head: &Parts) -> bool {
+    match head.status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
+            head.headers.contains_key(LOCATION)
+        }
+        _ => false,
+    }
 }
 
 /// Rejects what neither client can read, and applies the limits of HTTP/1 to HTTP/2 heads.

@@ -37,13 +37,26 @@ pub(super) enum Fault {
     /// The whole target's timeout ran out.
     #[error("out of time")]
     Timeout,
-    /// The server closed a pooled connection while it was idle, before any byte of this response. The request can
-    /// be repeated.
+    /// The same, before anything of this request was sent.
+    #[error("out of time before the request was sent")]
+    TimeoutUnsent,
+    /// The server closed a pooled connection, most likely while it was idle, before any byte of this response. A
+    /// request that may be sent twice can be repeated.
     #[error("the pooled connection was closed while idle")]
     Stale,
+    /// The connection ended before the server took this request on. Any request can be repeated.
+    #[error("the connection was closed before the request was taken on")]
+    Untouched,
+    /// TLS failed after the handshake.
+    #[error("{0}")]
+    Session(String),
     /// The server refuses HTTP/2 for this request, and accepts it over HTTP/1.1.
     #[error("the server requires HTTP/1.1")]
     Http1Required,
+    /// The connection ended, most likely because the server refuses HTTP/2. It may have acted on the request. One that
+    /// may be sent twice can be repeated over HTTP/1.1.
+    #[error("the connection was closed by a server that requires HTTP/1.1")]
+    Http1Preferred,
     /// The connection ended before the response did.
     #[error("connection closed")]
     Closed,
@@ -71,15 +84,59 @@ pub(super) struct ProxyFault {
     pub(super) kind: ExitFault,
     /// Names the proxy, without its credentials.
     pub(super) message: String,
+    /// Whether the proxy may have passed the request on.
+    pub(super) was_sent: bool,
 }
 
 impl ProxyFault {
     pub(super) fn new(proxy: &Proxy, kind: ExitFault, why: &str) -> Self {
-        Self { kind, message: format!("proxy {proxy}: {why}") }
+        Self { kind, message: format!("proxy {proxy}: {why}"), was_sent: false }
     }
 }
 
 impl Fault {
+    /// Whether the server cannot have acted on the request.
+    pub(super) const fn is_before_request(&self) -> bool {
+        match self {
+            Self::Shortage(_)
+            | Self::Dns { .. }
+            | Self::AddressDenied(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::Tls { .. }
+            | Self::TimeoutUnsent
+            | Self::Untouched
+            | Self::Http1Required
+            | Self::Url(_) => true,
+            Self::Proxy(fault) => !fault.was_sent,
+            Self::Session(_)
+            | Self::Timeout
+            | Self::Stale
+            | Self::Http1Preferred
+            | Self::Closed
+            | Self::Head
+            | Self::HeadTooLarge
+            | Self::Chunk
+            | Self::Unsupported(_)
+            | Self::Protocol(_) => false,
+        }
+    }
+
+    /// Whether the whole target's time is over.
+    pub(super) const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout | Self::TimeoutUnsent)
+    }
+
+    /// The same, if it came before anything of the request was sent.
+    pub(super) fn unsent(self) -> Self {
+        if self == Self::Timeout { Self::TimeoutUnsent } else { self }
+    }
+
+    /// Whether the request can be sent again over HTTP/1.1, if it may be sent twice.
+    pub(super) const fn wants_http1(&self) -> bool {
+        matches!(self, Self::Http1Required | Self::Http1Preferred)
+    }
+
     /// Finds the fault that a connector wrapped into an error before it passed through a client.
     pub(super) fn within(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         let mut next = Some(error);

@@ -102,8 +102,11 @@ impl CurrentHop<'_> {
                 true,
             ),
             Fault::Tls { message, may_pass } => (ErrorKind::Tls, message.clone(), *may_pass),
-            Fault::Timeout => (ErrorKind::Timeout, self.late(body), true),
-            Fault::Stale | Fault::Closed => (ErrorKind::Protocol, cut_short(body), true),
+            Fault::Session(message) => (ErrorKind::Tls, message.clone(), true),
+            Fault::Timeout | Fault::TimeoutUnsent => (ErrorKind::Timeout, self.late(body), true),
+            Fault::Stale | Fault::Untouched | Fault::Http1Preferred | Fault::Closed => {
+                (ErrorKind::Protocol, cut_short(body), true)
+            }
             Fault::Http1Required => {
                 let message = "the server requires HTTP/1.1, but rejects it".to_owned();
                 (ErrorKind::Protocol, message, false)

@@ -17,9 +17,11 @@ mod hop;
 mod limits;
 #[cfg(test)]
 mod parity;
+mod pins;
 mod proxy;
 pub(crate) mod recording;
 mod repair;
+mod request;
 mod retry_after;
 mod rules;
 mod scope;

@@ -7,16 +7,19 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::header::{HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use shared::clock;
 use shared::protocol::{ExitFault, ExitUse, PageMark, Reply};
+use shared::record::FieldValue;
 use shared::request_headers;
 use url::Url;
 
 use super::body::announced;
 use super::is_refusal;
+use super::request::is_about_body;
 use crate::stage::save::{FileSlot, Saved};
 
 /// Archived name of `Transfer-Encoding`, which no longer describes the body as archived.
@@ -56,7 +59,7 @@ pub(crate) struct Hop {
     /// Without credentials and fragment.
     pub(crate) url: Url,
     pub(crate) sent: SystemTime,
-    /// The request head. Requests have no body.
+    /// The request head, and the body after it.
     pub(crate) request: Vec<u8>,
     pub(crate) response: Option<Response>,
 }
@@ -82,6 +85,10 @@ pub(crate) struct Recording {
     reply: Option<Reply>,
     /// Requests so far.
     requests: u16,
+    /// Why the target must not be tried again: the server may have acted on a request.
+    spent: Option<Method>,
+    /// The headers of the last response that go into the record: one object, if any are wanted.
+    headers: Option<Box<FieldValue>>,
     /// What the last request says about its proxy.
     exit_use: Option<ExitUse>,
     /// The file that the body is saved as, if bodies are saved.
@@ -91,7 +98,15 @@ pub(crate) struct Recording {
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None, requests: 0, exit_use: None, file: None }
+        Self {
+            hops: on.then(Vec::new),
+            reply: None,
+            requests: 0,
+            spent: None,
+            headers: None,
+            exit_use: None,
+            file: None,
+        }
     }
 
     /// Returns the recorded hops.
@@ -160,16 +175,51 @@ impl Recording {
         }
     }
 
+    /// Records that the server may have acted on a request of this method, which must not be sent twice.
+    pub(super) fn spend(&mut self, method: &Method) {
+        self.spent.get_or_insert_with(|| method.clone());
+    }
+
+    /// The method of a request that the server may have acted on, and that must not be sent twice.
+    pub(in crate::stage) const fn spent(&self) -> Option<&Method> {
+        self.spent.as_ref()
+    }
+
+    /// Records the wanted headers of a response. Several lines of one name are a list, because some headers, such as
+    /// `Set-Cookie`, cannot be joined.
+    pub(super) fn keep_headers(&mut self, wanted: &[HeaderName], headers: &HeaderMap) {
+        if wanted.is_empty() {
+            return;
+        }
+        let text =
+            |value: &HeaderValue| FieldValue::Text(String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let found = wanted.iter().filter_map(|name| {
+            let mut values: Vec<_> = headers.get_all(name).iter().map(text).collect();
+            let last = values.pop()?;
+            if values.is_empty() {
+                return Some((name.as_str().to_owned(), last));
+            }
+            values.push(last);
+            Some((name.as_str().to_owned(), FieldValue::List(values)))
+        });
+        self.headers = Some(Box::new(FieldValue::Object(found.collect())));
+    }
+
+    /// The headers of the last response that go into the record.
+    pub(in crate::stage) fn headers(&self) -> Option<&FieldValue> {
+        self.headers.as_deref()
+    }
+
     /// Records a request to `url`.
-    pub(super) fn request(&mut self, url: &Url, request: &Request<()>) {
-        (self.reply, self.exit_use) = (None, None);
+    pub(super) fn request(&mut self, url: &Url, request: &Request<Bytes>) {
+        (self.reply, self.headers, self.exit_use) = (None, None, None);
         self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.
         hops.pop_if(|hop| hop.response.is_none());
         let mut url = super::target::public(url.clone());
         url.set_fragment(None);
-        hops.push(Hop { url, sent: clock::wall(), request: request_head(request), response: None });
+        hops.push(Hop { url, sent: clock::wall(), request: request_bytes(request), response: None });
     }
 
     /// Records a response head. Cookies that the job sends back are secrets, and are left out.
@@ -204,7 +254,7 @@ impl Recording {
     }
 }
 
-fn request_head(request: &Request<()>) -> Vec<u8> {
+fn request_bytes(request: &Request<Bytes>) -> Vec<u8> {
     let uri = request.uri();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut head = format!("{} {path} HTTP/1.1\r\n", request.method()).into_bytes();
@@ -215,11 +265,12 @@ fn request_head(request: &Request<()>) -> Vec<u8> {
     }
     for (name, value) in request.headers() {
         // Archives are passed on to others, so no header is in one that may be a secret of the user's.
-        if request_headers::is_harmless(name) || name == HOST {
+        if request_headers::is_harmless(name) || name == HOST || is_about_body(name) {
             push(&mut head, name.as_str(), value.as_bytes());
         }
     }
     head.extend_from_slice(b"\r\n");
+    head.extend_from_slice(request.body());
     head
 }
 

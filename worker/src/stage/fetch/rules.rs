@@ -1,6 +1,7 @@
 //! The job's limits and request headers, checked and prepared once per worker.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -13,6 +14,8 @@ use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
 use super::cookies::Cookies;
 use super::limits::Limits;
+use super::pins::Pins;
+use super::request::Sending;
 use super::scope::{Distance, Scope};
 
 /// How much a decoder may hold back of what fits: it decodes a piece at a time.
@@ -29,6 +32,31 @@ pub(crate) enum SpecError {
     Blocked(String),
 }
 
+/// The headers of requests, by how far their server is from home.
+#[derive(Debug, Clone)]
+pub(super) struct Headers {
+    /// Sent to the origins that the user named.
+    home: HeaderMap,
+    /// Sent where the user allows it besides.
+    near: HeaderMap,
+    /// Sent to every other origin.
+    away: HeaderMap,
+}
+
+impl Headers {
+    fn new(home: HeaderMap) -> Self {
+        let without = |refused: &dyn Fn(&HeaderName) -> bool| {
+            let mut headers = home.clone();
+            for name in home.keys().filter(|name| refused(name)) {
+                headers.remove(name);
+            }
+            headers
+        };
+        let (near, away) = (without(&|name| *name == HOST), without(&|name| !is_harmless(name)));
+        Self { home, near, away }
+    }
+}
+
 /// What applies to every request of a job.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
@@ -41,18 +69,22 @@ pub(super) struct Rules {
     pub(super) cuts: bool,
     pub(super) redirects_max: u32,
     pub(super) gate: Gate,
-    /// Sent to the origins that the user named.
-    pub(super) headers_home: HeaderMap,
-    /// Sent where the user allows it besides.
-    pub(super) headers_near: HeaderMap,
-    /// Sent to every other origin.
-    pub(super) headers_away: HeaderMap,
+    /// The headers of each request.
+    pub(super) headers: Headers,
+    /// The same for a robots.txt, which is asked for alike whatever a job sends.
+    pub(super) robots_headers: Headers,
     /// Which origins are which.
     pub(super) scope: Scope,
     /// Which heads count as blocked.
     pub(super) blocked: HeadRules,
     /// Whether the body of an error is needed, to tell whether it counts as blocked.
     pub(super) reads_errors: bool,
+    /// What is sent; `None` is a GET without a body.
+    pub(super) sending: Option<Arc<Sending>>,
+    /// Response headers to record.
+    pub(super) response_headers: Arc<[HeaderName]>,
+    /// Addresses in place of those of names.
+    pub(super) pins: Pins,
     /// The cookies, if the job keeps them.
     pub(super) cookies: Option<Cookies>,
 }
@@ -77,13 +109,14 @@ impl Rules {
                 home.append(name, value);
             }
         }
-        let without = |refused: &dyn Fn(&HeaderName) -> bool| {
-            let mut headers = home.clone();
-            for name in home.keys().filter(|name| refused(name)) {
-                headers.remove(name);
-            }
-            headers
-        };
+        let name = |name: &String| HeaderName::from_bytes(name.as_bytes());
+        let response_headers: Vec<_> =
+            spec.response_headers.iter().filter_map(|given| name(given).ok()).collect();
+        let sending = spec.request.as_deref().map(|request| Sending::new(request, &mut home));
+        let robots_headers = Headers::new(home.clone());
+        if let Some(sending) = &sending {
+            sending.replace_defaults(&replaced, &mut home);
+        }
         Ok(Self {
             timeout: spec.timeout,
             connect_timeout: spec.connect_timeout,
@@ -96,12 +129,14 @@ impl Rules {
             cuts: false,
             redirects_max: spec.redirects_max,
             gate: Gate::of(spec.address_policy),
-            headers_near: without(&|name| *name == HOST),
-            headers_away: without(&|name| !is_harmless(name)),
-            headers_home: home,
+            headers: Headers::new(home),
+            robots_headers,
             scope: Scope::new(&spec.header_scope),
             blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
             reads_errors: spec.blocked.rules.iter().any(needs_body),
+            sending: sending.map(Arc::new),
+            response_headers: response_headers.into(),
+            pins: Pins::new(&spec.transport),
             cookies: spec.cookies.then(Cookies::default),
         })
     }
@@ -115,6 +150,8 @@ impl Rules {
             redirects_max: ROBOTS_REDIRECTS_MAX,
             blocked: HeadRules::default(),
             reads_errors: false,
+            sending: None,
+            headers: self.robots_headers.clone(),
             cookies: None,
             ..self.clone()
         }
@@ -123,19 +160,23 @@ impl Rules {
     /// Returns the headers for an origin this far from home.
     pub(super) const fn headers(&self, distance: Distance) -> &HeaderMap {
         match distance {
-            Distance::Home => &self.headers_home,
-            Distance::Near => &self.headers_near,
-            Distance::Away => &self.headers_away,
+            Distance::Home => &self.headers.home,
+            Distance::Near => &self.headers.near,
+            Distance::Away => &self.headers.away,
         }
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use http::header::CONTENT_TYPE;
     use shared::address::AddressPolicy;
     use shared::proxy::ProxySpec;
+    use shared::request::{BodySpec, RequestSpec};
     use shared::request_headers::HeaderScope;
     use shared::select::blocked::BlockedRules;
+    use shared::template::{Form, Template};
+    use shared::transport::TransportSpec;
 
     use super::*;
 
@@ -151,6 +192,9 @@ pub(super) mod tests {
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::of(Vec::new()),
             save: None,
+            request: None,
+            transport: TransportSpec::default(),
+            response_headers: Vec::new(),
             cookies: false,
             proxies: ProxySpec::default(),
         }
@@ -169,10 +213,10 @@ pub(super) mod tests {
     fn user_headers_replace_the_defaults_and_may_repeat() {
         let rules =
             with(&[("Accept", "text/html"), ("x-a", "1"), ("X-A", "2"), ("user-agent", "me")]).unwrap();
-        assert_eq!(values(&rules.headers_home, ACCEPT), ["text/html"]);
-        assert_eq!(values(&rules.headers_home, USER_AGENT), ["me"]);
-        assert_eq!(values(&rules.headers_home, ACCEPT_ENCODING), ["gzip, deflate, br, zstd"]);
-        assert_eq!(values(&rules.headers_home, HeaderName::from_static("x-a")), ["1", "2"]);
+        assert_eq!(values(rules.headers(Distance::Home), ACCEPT), ["text/html"]);
+        assert_eq!(values(rules.headers(Distance::Home), USER_AGENT), ["me"]);
+        assert_eq!(values(rules.headers(Distance::Home), ACCEPT_ENCODING), ["gzip, deflate, br, zstd"]);
+        assert_eq!(values(rules.headers(Distance::Home), HeaderName::from_static("x-a")), ["1", "2"]);
     }
 
     #[test]
@@ -194,6 +238,25 @@ pub(super) mod tests {
         assert_eq!(names(Distance::Home), all);
         assert_eq!(names(Distance::Near), all.replace("host ", ""));
         assert_eq!(names(Distance::Away), "accept accept-encoding accept-language user-agent");
+    }
+
+    #[test]
+    fn a_robots_txt_is_asked_for_as_in_any_job() {
+        let template = |text: &str, form| Template::parse(text.as_bytes(), form);
+        let request = RequestSpec {
+            body: Some(BodySpec { text: template("{}", Form::Json), is_json: true }),
+            headers: vec![("user-agent".to_owned(), template("{agent}", Form::Word))],
+            ..RequestSpec::default()
+        };
+        let headers = vec![("content-type".to_owned(), "a/b".to_owned())];
+        let rules = Rules::new(&FetchSpec { request: Some(Box::new(request)), headers, ..spec() }).unwrap();
+        let home = rules.headers(Distance::Home);
+        assert_eq!(values(home, ACCEPT), ["application/json"]);
+        assert!(!home.contains_key(USER_AGENT) && !home.contains_key(CONTENT_TYPE));
+        let robots = rules.of_robots();
+        let robots = robots.headers(Distance::Home);
+        assert_eq!((values(robots, ACCEPT), values(robots, USER_AGENT)), (vec!["*/*"], vec!["muster-test"]));
+        assert!(!robots.contains_key(CONTENT_TYPE));
     }
 
     #[test]

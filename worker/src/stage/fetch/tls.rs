@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
-use shared::tls::{Trust, words};
+use shared::tls::{Trust, accepting_any, words};
+use shared::transport::{TransportSpec, add_authorities};
 
 use super::fault::Fault;
 
@@ -17,6 +18,7 @@ type Config = Result<Arc<ClientConfig>, Fault>;
 pub(super) struct Tls {
     alpn: Vec<Vec<u8>>,
     trust: Option<Trust>,
+    transport: TransportSpec,
     config: OnceLock<Config>,
     http1_config: OnceLock<Config>,
 }
@@ -27,6 +29,18 @@ impl Tls {
         Self::new(alpn, None)
     }
 
+    /// The same, as a job wants it.
+    pub(super) fn of(transport: &TransportSpec, alpn: &[&str]) -> Self {
+        let alpn = if transport.http1 { &["http/1.1"] } else { alpn };
+        Self { transport: transport.clone(), ..Self::system(alpn) }
+    }
+
+    /// The same for proxies, which get neither the job's certificate nor its leave to have any.
+    pub(super) fn of_proxies(&self) -> Self {
+        let transport = TransportSpec { ca: self.transport.ca.clone(), ..TransportSpec::default() };
+        Self { transport, ..Self::new(&["http/1.1"], self.trust.clone()) }
+    }
+
     /// Trusts only these certificates.
     #[cfg(test)]
     pub(super) fn trusting(alpn: &[&str], trust: Trust) -> Self {
@@ -35,7 +49,8 @@ impl Tls {
 
     fn new(alpn: &[&str], trust: Option<Trust>) -> Self {
         let alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Self { alpn, trust, config: OnceLock::new(), http1_config: OnceLock::new() }
+        let transport = TransportSpec::default();
+        Self { alpn, trust, transport, config: OnceLock::new(), http1_config: OnceLock::new() }
     }
 
     pub(super) fn config(&self) -> Config {
@@ -53,16 +68,30 @@ impl Tls {
     }
 
     fn build(&self) -> Config {
-        let trust = self.trust.clone().unwrap_or_else(system_trust);
         // Names the provider, because a program that links this crate may have installed another default.
         let provider = Arc::new(ring::default_provider());
-        let verifier = trust.verifier(&provider);
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let unfit = |why: String| Fault::Tls { message: format!("TLS: {why}"), may_pass: false };
+        let verifier = if self.transport.insecure {
+            accepting_any(&provider)
+        } else {
+            let mut trust = self.trust.clone().unwrap_or_else(system_trust);
+            if !self.transport.ca.is_empty() {
+                add_authorities(&self.transport.ca, &mut trust).map_err(unfit)?;
+            }
+            trust.verifier(&provider)
+        };
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| Fault::Tls { message: format!("TLS: {}", words(&error)), may_pass: false })?
+            .map_err(|error| unfit(words(&error)))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match &self.transport.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (chain, key) = identity.parse().map_err(unfit)?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| unfit(words(&error)))?
+            }
+        };
         config.alpn_protocols.clone_from(&self.alpn);
         Ok(Arc::new(config))
     }
@@ -89,7 +118,7 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
 /// Returns the TLS error by which a session ended after the handshake: an alert, or data that is not TLS.
 pub(super) fn session_fault(error: &io::Error) -> Option<Fault> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    Some(Fault::Tls { message: format!("TLS: {}", words(error)), may_pass: true })
+    Some(Fault::Session(format!("TLS: {}", words(error))))
 }
 
 /// Words a failed handshake.

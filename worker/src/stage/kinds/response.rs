@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use shared::black_box::Phase;
 use shared::clock;
+use shared::kept::Kept;
 use shared::protocol::Target;
 use shared::record::ErrorKind;
 use url::Url;
@@ -75,11 +76,12 @@ pub(super) fn fetch(
     wanted: Wanted,
     file: Option<Box<FileSlot>>,
 ) -> Response {
+    context.begin(target);
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
     recording.file = file;
     let outcome = match std::str::from_utf8(&target.input) {
-        Ok(url) => client.fetch(url, wanted, target.exit, &mut recording),
+        Ok(url) => client.fetch(url, wanted, target.exit, Kept(&target.kept), &mut recording),
         Err(_) => Err(not_utf8()),
     };
     Response { started_us, outcome, judged: None, recording }
@@ -94,13 +96,14 @@ pub(super) async fn fetch_interleaved(
     wanted: Wanted,
     file: Option<Box<FileSlot>>,
 ) -> Response {
+    context.begin(target);
     let started_us = clock::monotonic_us();
     let mut recording = context.recording();
     recording.file = file;
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
-            let mut work = pin!(client.fetch(url, wanted, target.exit, &mut recording));
+            let mut work = pin!(client.fetch(url, wanted, target.exit, Kept(&target.kept), &mut recording));
             let mut hook = context.hook();
             poll_fn(|poll| {
                 context.black_box.enter(target.id, Phase::Fetch, clock::monotonic_us());

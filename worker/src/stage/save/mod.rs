@@ -21,10 +21,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use http::header::{IF_RANGE, RANGE};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use shared::job::Executor;
 use shared::save::SaveSpec;
 use tokio::sync::{Notify, oneshot};
@@ -122,6 +123,7 @@ impl Files {
             files: self.clone(),
             id,
             unfinished,
+            is_plain: true,
             asked: false,
             is_open: false,
             bytes: 0,
@@ -182,6 +184,8 @@ pub(crate) struct FileSlot {
     id: u64,
     /// What an earlier attempt has left, as long as it can be continued.
     unfinished: Option<Unfinished>,
+    /// Whether the request under way is a GET without a body.
+    is_plain: bool,
     /// Whether the request under way asks only for the rest of it.
     asked: bool,
     /// Whether a body has begun.
@@ -214,16 +218,21 @@ pub(in crate::stage) struct Rest {
 pub(in crate::stage) struct FileTooLarge;
 
 impl FileSlot {
-    /// Adds the headers that ask for the rest of an unfinished file, if it is one of `url`.
-    pub(in crate::stage) fn ask_for_rest(&mut self, url: &Url, headers: &mut HeaderMap) {
+    /// Adds the headers that ask for the rest of an unfinished file, if it is one of `url`. Only what a plain GET gets
+    /// has a rest.
+    pub(in crate::stage) fn ask_for_rest(&mut self, url: &Url, request: &mut Request<Bytes>) {
         self.asked = false;
+        self.is_plain = request.method() == Method::GET && request.body().is_empty();
+        if !self.is_plain {
+            return;
+        }
         let Some(unfinished) = self.unfinished.as_ref().filter(|unfinished| unfinished.is_of(url)) else {
             return;
         };
         let range = HeaderValue::from_str(&format!("bytes={}-", unfinished.offset));
         if let (Ok(range), Ok(validator)) = (range, HeaderValue::from_str(&unfinished.notes.validator)) {
-            headers.insert(RANGE, range);
-            headers.insert(IF_RANGE, validator);
+            request.headers_mut().insert(RANGE, range);
+            request.headers_mut().insert(IF_RANGE, validator);
             self.asked = true;
         }
     }
@@ -266,7 +275,8 @@ impl FileSlot {
         let headers = &head.headers;
         let total = content_length(headers);
         // The parts of an encoded body cannot be decoded by themselves.
-        if head.status != StatusCode::OK
+        if !self.is_plain
+            || head.status != StatusCode::OK
             || is_encoded(headers)
             || total.is_some_and(|total| total < CONTINUED_BYTES_MIN)
         {

@@ -158,9 +158,9 @@ fn broken(files: &Files) -> Box<FileSlot> {
 }
 
 fn asked(slot: &mut FileSlot, url: &str) -> Option<String> {
-    let mut headers = HeaderMap::new();
-    slot.ask_for_rest(&parsed(url), &mut headers);
-    let value = |name| headers.get(name)?.to_str().ok();
+    let mut request = Request::new(Bytes::new());
+    slot.ask_for_rest(&parsed(url), &mut request);
+    let value = |name| request.headers().get(name)?.to_str().ok();
     Some(format!("{} {}", value(RANGE)?, value(IF_RANGE)?))
 }
 
@@ -180,6 +180,22 @@ fn a_body_is_continued_where_it_broke_off() {
     at_once(slot.finish(parsed("http://h/"), None)).unwrap().unwrap();
     assert_eq!(fs::read(dir.path().join("0.txt")).unwrap(), b"beginning");
     assert_eq!((slot.saved().unwrap().bytes, unfinished(dir.path())), (9, 0));
+}
+
+#[test]
+fn what_another_request_than_a_plain_get_gets_is_not_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = open(dir.path(), "{id}");
+    let post = || Request::post("/").body(Bytes::new()).unwrap();
+    for mut request in [post(), Request::new(Bytes::from_static(b"{}"))] {
+        let mut slot = broken(&files);
+        slot.ask_for_rest(&parsed("http://h/"), &mut request);
+        assert_eq!(request.headers().get(RANGE), None);
+        slot.begin(&parsed("http://h/"), &head(200, &[("etag", "\"a\"")]));
+        slot.push(b"begi".to_vec());
+        at_once(slot.break_off());
+        assert_eq!(unfinished(dir.path()), 0);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::libc;
+use wire::black_box::Begun;
 use wire::protocol::{Batch, Outcome, Slice, Target, Verdict};
 use wire::record::ErrorKind;
 
@@ -307,7 +308,7 @@ impl World {
         let reading = worker.reading(now, now_us);
         let said_eof = std::mem::replace(&mut worker.said_eof, true);
         self.note(|_| format!("   {seat} ends: {exit}"));
-        let death = Death { exit, reading, stderr: "its last output\n".to_owned() };
+        let death = Death { exit, reading, begun: Begun::default(), stderr: "its last output\n".to_owned() };
         let reaped_at = now + self.delay();
         self.schedule(reaped_at, Scheduled::Exit(seat, death.clone()));
         // A grandchild may hold the channel open for ever.

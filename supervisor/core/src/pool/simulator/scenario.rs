@@ -166,6 +166,7 @@ fn pool_config(rng: &mut Rng, kind: Kind) -> PoolConfig {
         terminate_grace,
         recycle_after: None,
         rss_allowance_bytes: None,
+        settles: false,
     }
 }
 

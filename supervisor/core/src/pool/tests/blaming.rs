@@ -91,7 +91,12 @@ fn a_channel_held_open_by_another_process_is_given_up() {
     let mut rig = Rig::serving(limits(), 1);
     rig.tell(Event::Reaped(
         seat(0, 1),
-        Death { exit: Exit::Code(1), reading: reading(1, None), stderr: String::new() },
+        Death {
+            exit: Exit::Code(1),
+            reading: reading(1, None),
+            begun: Begun::default(),
+            stderr: String::new(),
+        },
     ));
     rig.asked();
     rig.pass(2 * SECOND - Duration::from_millis(1), alive());
@@ -292,4 +297,59 @@ fn a_worker_that_the_supervisor_cannot_talk_to_is_started_again() {
     }
     let failure = rig.pool.failure().unwrap();
     assert!(failure.starts_with("workers die before they are ready") && failure.contains(why), "{failure}");
+}
+
+#[test]
+fn what_may_have_been_sent_is_not_handed_out_again() {
+    for (begun, uncertain, again) in [
+        (Begun::default(), &[][..], &[(0, 1), (1, 2), (2, 1)][..]),
+        (Begun::Some(vec![1, 2, 77]), &[1, 2], &[(0, 1)]),
+        (Begun::Any, &[0, 1, 2], &[]),
+    ] {
+        let mut rig = Rig::serving(PoolConfig { concurrency: 4, ..limits() }, 3);
+        rig.asked();
+        let exit = Exit::Signal(libc::SIGSEGV);
+        let death = Death { exit, reading: reading(9, Some(1)), begun, stderr: String::new() };
+        rig.tell(Event::Eof(seat(0, 1)));
+        rig.tell(Event::Reaped(seat(0, 1), death));
+        let set_aside = |command: Command| {
+            let Command::Quarantine(set_aside) = command else { return None };
+            Some((set_aside.id, set_aside.kind, set_aside.attempts))
+        };
+        let mut set_aside: Vec<_> = rig.asked().into_iter().filter_map(set_aside).collect();
+        set_aside.sort_unstable();
+        let want: Vec<_> = uncertain.iter().map(|id| (*id, ErrorKind::Uncertain, 1)).collect();
+        assert_eq!(set_aside, want);
+        rig.pass(SECOND, alive());
+        rig.up(seat(0, 2));
+        let mut given: Vec<_> = rig.given().into_iter().flat_map(|(_, targets)| targets).collect();
+        given.sort_unstable();
+        assert_eq!(given, again);
+    }
+}
+
+#[test]
+fn what_may_have_been_sent_is_not_given_up_to_workers_that_keep_dying() {
+    let mut rig = Rig::serving(PoolConfig { concurrency: 4, ..limits() }, 1000);
+    for generation in 1..100 {
+        let begun: Vec<_> =
+            rig.given().into_iter().flat_map(|(_, targets)| targets).map(|(id, _)| id).collect();
+        let death = Death {
+            exit: Exit::Signal(libc::SIGKILL),
+            reading: reading(9, None),
+            begun: Begun::Some(begun),
+            stderr: String::new(),
+        };
+        rig.tell(Event::Eof(seat(0, generation)));
+        rig.tell(Event::Reaped(seat(0, generation), death));
+        if let Some(why) = rig.pool.failure() {
+            assert!(why.contains("workers keep dying") && generation < 20, "{generation}: {why}");
+            return assert!(rig.pool.inputs_left() > 900);
+        }
+        while !rig.asked().contains(&Command::Spawn(seat(0, generation + 1))) {
+            rig.pass(SECOND, alive());
+        }
+        rig.up(seat(0, generation + 1));
+    }
+    panic!("it goes on");
 }

@@ -9,10 +9,11 @@ mod hosts;
 mod piping;
 mod recycling;
 mod repeating;
+mod settling;
 mod watching;
 
 use nix::libc;
-use wire::black_box::{Phase, Reading};
+use wire::black_box::{Begun, Phase, Reading};
 use wire::protocol::{Batch, Endings, Outcome, Verdict};
 use wire::record::ErrorKind;
 
@@ -38,6 +39,7 @@ fn limits() -> PoolConfig {
         terminate_grace: 2 * SECOND,
         recycle_after: None,
         rss_allowance_bytes: None,
+        settles: false,
     }
 }
 
@@ -134,7 +136,8 @@ impl Rig {
     }
 
     fn dies(&mut self, seat: Seat, exit: Exit, target: Option<u64>, stderr: &str) {
-        let death = Death { exit, reading: reading(9, target), stderr: stderr.to_owned() };
+        let death =
+            Death { exit, reading: reading(9, target), begun: Begun::default(), stderr: stderr.to_owned() };
         self.tell(Event::Eof(seat));
         self.tell(Event::Reaped(seat, death));
     }

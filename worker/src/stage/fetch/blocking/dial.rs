@@ -14,6 +14,7 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector};
 use super::super::connect::{Attempts, Endpoint, Gate};
 use super::super::dns::{Answer, Resolver, too_slow};
 use super::super::fault::Fault;
+use super::super::pins::Pins;
 use super::super::proxy::{HANDSHAKE_BYTES, Host, Route, Step};
 use super::super::tls::{Tls, handshake_fault, server_name};
 use super::race;
@@ -24,7 +25,9 @@ use super::transport::{Channel, Link, Pooled, Socket, TimeoutKind, Watch};
 pub(super) struct Dial {
     pub(super) resolver: Resolver,
     pub(super) tls: Arc<Tls>,
+    pub(super) proxy_tls: Arc<Tls>,
     pub(super) gate: Gate,
+    pub(super) pins: Pins,
     pub(super) connect_timeout: Duration,
     pub(super) watch: Arc<Watch>,
     pub(super) route: Option<Arc<Route>>,
@@ -54,7 +57,7 @@ impl Dial {
         if !server.tls {
             return Ok(Channel::Plain(link));
         }
-        self.handshake(link, &server.host).map(|stream| Channel::Tls(Box::new(stream)))
+        handshake(&self.tls, link, &server.host).map(|stream| Channel::Tls(Box::new(stream)))
     }
 
     /// Opens the way to a server through a proxy.
@@ -63,14 +66,14 @@ impl Dial {
         let socket =
             self.socket(&route.endpoint, route.gate, false).map_err(|fault| route.unreachable(fault))?;
         let mut link = if route.endpoint.tls {
-            let secured = self.handshake(socket, &route.endpoint.host);
+            let secured = handshake(&self.proxy_tls, socket, &route.endpoint.host);
             Link::Secured(Box::new(secured.map_err(|fault| route.unreachable(fault))?))
         } else {
             Link::Socket(socket)
         };
         if !route.is_absolute(server) {
-            let host = if route.resolves() {
-                route.address(self.gate, server, &self.resolve(&server.host)?)?
+            let host = if route.resolves() || self.pins.find(server).is_some() {
+                route.address(self.gate, server, &self.resolve(server)?)?
             } else {
                 Host::Name(server.host.clone())
             };
@@ -101,7 +104,11 @@ impl Dial {
         }
     }
 
-    fn resolve(&self, host: &str) -> Answer {
+    fn resolve(&self, endpoint: &Endpoint) -> Answer {
+        let host = &endpoint.host;
+        if let Some(pinned) = self.pins.find(endpoint) {
+            return Ok(pinned);
+        }
         match (self.resolver.wait(host, self.watch.left()?), self.watch.limit()) {
             (Some(addresses), _) => addresses,
             (None, (_, TimeoutKind::Connect)) => Err(too_slow(host, self.connect_timeout)),
@@ -110,7 +117,7 @@ impl Dial {
     }
 
     fn socket(&self, endpoint: &Endpoint, gate: Gate, is_server: bool) -> Result<Socket, Fault> {
-        let stream = self.connect(endpoint, gate, &self.resolve(&endpoint.host)?)?;
+        let stream = self.connect(endpoint, gate, &self.resolve(endpoint)?)?;
         // A request goes out in one write, so waiting to merge writes only delays it.
         stream.set_nodelay(true).map_err(|error| Fault::Connect(error.to_string()))?;
         Ok(Socket::new(stream, Arc::clone(&self.watch), is_server))
@@ -121,29 +128,29 @@ impl Dial {
         self.resolver.prefer(&endpoint.host, addresses, || stream.peer_addr());
         Ok(stream)
     }
+}
 
-    fn handshake<S: Read + Write>(
-        &self,
-        mut stream: S,
-        host: &str,
-    ) -> Result<StreamOwned<ClientConnection, S>, Fault> {
-        let name = server_name(host)?;
-        let mut session = ClientConnection::new(self.tls.config()?, name)
-            .map_err(|error| handshake_fault(host, &io::Error::other(error)))?;
-        while session.is_handshaking() {
-            session
-                .complete_io(&mut stream)
-                .map_err(|error| Fault::within(&error).unwrap_or_else(|| handshake_fault(host, &error)))?;
-        }
-        Ok(StreamOwned::new(session, stream))
+fn handshake<S: Read + Write>(
+    tls: &Tls,
+    mut stream: S,
+    host: &str,
+) -> Result<StreamOwned<ClientConnection, S>, Fault> {
+    let name = server_name(host)?;
+    let mut session = ClientConnection::new(tls.config()?, name)
+        .map_err(|error| handshake_fault(host, &io::Error::other(error)))?;
+    while session.is_handshaking() {
+        session
+            .complete_io(&mut stream)
+            .map_err(|error| Fault::within(&error).unwrap_or_else(|| handshake_fault(host, &error)))?;
     }
+    Ok(StreamOwned::new(session, stream))
 }
 
 impl Connector for Dial {
     type Out = Pooled;
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Pooled>, ureq::Error> {
-        self.dial(details.uri).map(Some).map_err(|fault| ureq::Error::Other(Box::new(fault)))
+        self.dial(details.uri).map(Some).map_err(|fault| ureq::Error::Other(Box::new(fault.unsent())))
     }
 }
 

@@ -12,14 +12,16 @@ use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Uri};
+use bytes::Bytes;
+use http::{Request, Response, Uri};
 use shared::clock;
 use shared::job::FetchSpec;
+use shared::kept::Kept;
 use shared::protocol::Exit;
-use ureq::Agent;
 use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver};
 use ureq::unversioned::transport::NextTimeout;
+use ureq::{Agent, Body};
 
 use super::connect::is_reset;
 use super::cookies::Cookies;
@@ -72,7 +74,12 @@ impl Client {
     /// # Errors
     /// Requests cannot be made as the job says.
     pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, SpecError> {
-        Ok(Self::build(Rules::new(spec)?, Routes::new(spec), Tls::system(&["http/1.1"]), shortages))
+        Ok(Self::build(
+            Rules::new(spec)?,
+            Routes::new(spec),
+            Tls::of(&spec.transport, &["http/1.1"]),
+            shortages,
+        ))
     }
 
     #[cfg(test)]
@@ -89,8 +96,10 @@ impl Client {
         let watch = Arc::new(Watch::new());
         let dial = Dial {
             resolver: Resolver::system(),
+            proxy_tls: Arc::new(tls.of_proxies()),
             tls: Arc::new(tls),
             gate: rules.gate,
+            pins: rules.pins.clone(),
             connect_timeout: rules.connect_timeout,
             watch: Arc::clone(&watch),
             route: None,
@@ -126,13 +135,14 @@ impl Client {
         url: &str,
         wanted: Wanted,
         exit: Option<Exit>,
+        kept: Kept<'_>,
         recording: &mut Recording,
     ) -> Outcome {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots { .. } => &self.robots_rules,
         };
-        let mut exchange = Exchange::new(rules, url, wanted, recording)?;
+        let mut exchange = Exchange::new(rules, url, wanted, kept, recording)?;
         let mut deadline = clock::now() + rules.timeout;
         let mut attempt = 0;
         loop {
@@ -207,6 +217,7 @@ fn agent(dial: Dial) -> Agent {
         .max_idle_connections(IDLE_MAX)
         .max_idle_connections_per_host(IDLE_PER_HOST_MAX)
         .max_idle_age(IDLE_TIMEOUT)
+        .allow_non_standard_methods(true)
         .proxy(None)
         .build();
     Agent::with_parts(config, dial, Unresolved)
@@ -218,17 +229,17 @@ fn hop(
     agent: &Agent,
     route: Option<&Route>,
     watch: &Watch,
-    mut request: Request<()>,
+    mut request: Request<Bytes>,
     piece: &mut [u8],
 ) -> Result<(), Fault> {
-    watch.left()?;
+    watch.left().map_err(Fault::unsent)?;
     let through = match route {
         Some(route) => Some((route, route.begin(&mut request)?)),
         None => None,
     };
     watch.expect_request(head_bytes(&request));
     let sent_at = clock::now();
-    let response = agent.run(request).map_err(|error| match &through {
+    let response = send(agent, request).map_err(|error| match &through {
         Some((route, uri)) => route.on_fault(uri, head_fault(&error)),
         None => head_fault(&error),
     });
@@ -266,8 +277,17 @@ fn hop(
     Ok(())
 }
 
+/// Sends a request, with its body if it has one. `ureq` takes an empty body for one of length 0, and says so.
+fn send(agent: &Agent, request: Request<Bytes>) -> Result<Response<Body>, ureq::Error> {
+    let (head, body) = request.into_parts();
+    if body.is_empty() {
+        return agent.run(Request::from_parts(head, ()));
+    }
+    agent.run(Request::from_parts(head, &*body))
+}
+
 /// Returns an upper bound of the request head's size.
-fn head_bytes(request: &Request<()>) -> usize {
+fn head_bytes(request: &Request<Bytes>) -> usize {
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let uri = request.uri();
     let host = uri.authority().map_or(0, |authority| authority.as_str().len());

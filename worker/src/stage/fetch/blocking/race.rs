@@ -22,7 +22,7 @@ pub(super) fn connect(
 ) -> Result<TcpStream, Fault> {
     let mut running = Running::new();
     while let Some(address) = attempts.next() {
-        if running.is_empty() && !attempts.has_next() {
+        if running.is_empty() && !attempts.is_urgent() {
             // Nothing to race with.
             match TcpStream::connect_timeout(&address, left()?) {
                 Ok(stream) => return Ok(stream),
@@ -42,8 +42,13 @@ pub(super) fn connect(
         }
     }
     while !running.is_empty() {
-        if let Some(stream) = await_one(&mut running, &mut attempts, left()?) {
+        let (is_urgent, under_way) = (attempts.is_urgent(), running.len());
+        let patience = if is_urgent { left()?.min(ATTEMPT_DELAY) } else { left()? };
+        if let Some(stream) = await_one(&mut running, &mut attempts, patience) {
             return Ok(stream);
+        }
+        if is_urgent && running.len() == under_way {
+            break;
         }
     }
     left()?;

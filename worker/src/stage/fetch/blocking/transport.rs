@@ -14,7 +14,7 @@ use rustls::{ClientConnection, StreamOwned};
 use shared::clock;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
-use super::super::connect::History;
+use super::super::connect::{History, is_reset};
 use super::super::fault::Fault;
 use super::super::repair::{Repair, Slot, TIDY_BYTES_MAX};
 
@@ -399,8 +399,12 @@ impl Transport for Pooled {
         self.begins_request = false;
         let head = head.and_then(|origin| absolute_form(origin, output));
         let written = self.channel.write_all(head.as_deref().unwrap_or(output));
-        let written = written.and_then(|()| self.channel.flush());
-        Ok(written.map_err(|error| self.history.on_write_error(error))?)
+        match written.and_then(|()| self.channel.flush()) {
+            // A server may answer before it has read all, and close. Its answer can still be read; if there is none,
+            // the read says so.
+            Err(error) if is_reset(&error) => Ok(()),
+            written => Ok(written?),
+        }
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {

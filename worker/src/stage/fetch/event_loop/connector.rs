@@ -22,8 +22,9 @@ use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
 use super::super::connect::{ATTEMPT_DELAY, Attempts, Endpoint, Gate, History};
-use super::super::dns::{Resolver, too_slow};
+use super::super::dns::{Answer, Resolver, too_slow};
 use super::super::fault::Fault;
+use super::super::pins::Pins;
 use super::super::proxy::{Host, Route};
 use super::super::recording::Peer;
 use super::super::repair::{Repair, Slot};
@@ -47,7 +48,9 @@ pub(super) struct Dial {
 struct Inner {
     resolver: Resolver,
     tls: Tls,
+    proxy_tls: Tls,
     gate: Gate,
+    pins: Pins,
     connect_timeout: Duration,
     stall: Stall,
     connections: Arc<Connections>,
@@ -63,10 +66,19 @@ impl Dial {
         connections: Arc<Connections>,
         refusals: Refusals,
     ) -> Self {
-        let (gate, connect_timeout) = (rules.gate, rules.connect_timeout);
-        let resolver = Resolver::system();
-        let names_peers = AtomicBool::new(false);
-        let inner = Inner { resolver, tls, gate, connect_timeout, stall, connections, names_peers, refusals };
+        let (gate, pins, connect_timeout) = (rules.gate, rules.pins.clone(), rules.connect_timeout);
+        let inner = Inner {
+            resolver: Resolver::system(),
+            proxy_tls: tls.of_proxies(),
+            tls,
+            gate,
+            pins,
+            connect_timeout,
+            stall,
+            connections,
+            names_peers: AtomicBool::new(false),
+            refusals,
+        };
         Self { inner: Arc::new(inner), http1_only: false, route: None }
     }
 
@@ -136,7 +148,7 @@ impl Inner {
     ) -> Result<(Channel, Option<Peer>), Fault> {
         let link = match route {
             None => {
-                let addresses = self.resolver.resolve(&server.host).await?;
+                let addresses = self.resolve(server).await?;
                 *stage = Stage::Server;
                 Link::Socket(self.connect(server, self.gate, &addresses).await?)
             }
@@ -160,6 +172,13 @@ impl Inner {
         Ok((Channel::Tls(Box::new(stream)), peer))
     }
 
+    async fn resolve(&self, endpoint: &Endpoint) -> Answer {
+        match self.pins.find(endpoint) {
+            Some(pinned) => Ok(pinned),
+            None => self.resolver.resolve(&endpoint.host).await,
+        }
+    }
+
     /// Opens the way to a server through a proxy.
     async fn through(&self, route: &Route, server: &Endpoint, stage: &mut Stage) -> Result<Link, Fault> {
         *stage = Stage::Turn;
@@ -169,9 +188,9 @@ impl Inner {
         // How long the rest takes depends on the server.
         drop(turn);
         if !route.is_absolute(server) {
-            let host = if route.resolves() {
+            let host = if route.resolves() || self.pins.find(server).is_some() {
                 *stage = Stage::Lookup;
-                route.address(self.gate, server, &self.resolver.resolve(&server.host).await?)?
+                route.address(self.gate, server, &self.resolve(server).await?)?
             } else {
                 Host::Name(server.host.clone())
             };
@@ -184,13 +203,13 @@ impl Inner {
 
     /// Connects to a proxy.
     async fn reach(&self, route: &Route) -> Result<Link, Fault> {
-        let addresses = self.resolver.resolve(&route.endpoint.host).await?;
+        let addresses = self.resolve(&route.endpoint).await?;
         let stream = self.connect(&route.endpoint, route.gate, &addresses).await?;
         if !route.endpoint.tls {
             return Ok(Link::Socket(stream));
         }
         let name = server_name(&route.endpoint.host)?;
-        let connector = TlsConnector::from(self.tls.http1_config()?);
+        let connector = TlsConnector::from(self.proxy_tls.config()?);
         let stream = connector.connect(name, stream).await;
         let stream = stream.map_err(|error| handshake_fault(&route.endpoint.host, &error))?;
         Ok(Link::Secured(Box::new(stream)))
@@ -215,7 +234,7 @@ async fn race(mut attempts: Attempts) -> Result<TcpStream, Fault> {
     let mut running = JoinSet::new();
     loop {
         match attempts.next() {
-            Some(address) if running.is_empty() && !attempts.has_next() => {
+            Some(address) if running.is_empty() && !attempts.is_urgent() => {
                 // Nothing to race with.
                 match TcpStream::connect(address).await {
                     Ok(stream) => return Ok(stream),
@@ -228,15 +247,16 @@ async fn race(mut attempts: Attempts) -> Result<TcpStream, Fault> {
             None if running.is_empty() => return Err(attempts.fault()),
             None => {}
         }
-        let ended = if attempts.has_next() {
-            timeout(ATTEMPT_DELAY, running.join_next()).await.unwrap_or_default()
+        let ended = if attempts.is_urgent() {
+            timeout(ATTEMPT_DELAY, running.join_next()).await
         } else {
-            running.join_next().await
+            Ok(running.join_next().await)
         };
         match ended {
-            Some(Ok((_, Ok(stream)))) => return Ok(stream),
-            Some(Ok((address, Err(error)))) => attempts.on_error(address, &error),
-            Some(Err(_)) | None => {}
+            Ok(Some(Ok((_, Ok(stream))))) => return Ok(stream),
+            Ok(Some(Ok((address, Err(error))))) => attempts.on_error(address, &error),
+            Err(_) if !attempts.has_next() => return Err(attempts.fault()),
+            Ok(Some(Err(_)) | None) | Err(_) => {}
         }
     }
 }
@@ -298,7 +318,10 @@ impl Http2 {
 
     /// Returns what a fault within a response means on this connection.
     pub(super) fn body_fault(&self, fault: Fault) -> Fault {
-        let is_end = matches!(fault, Fault::Closed | Fault::Stale | Fault::Chunk | Fault::Protocol(_));
+        let is_end = matches!(
+            fault,
+            Fault::Closed | Fault::Stale | Fault::Untouched | Fault::Chunk | Fault::Protocol(_)
+        );
         self.0.fault.get().filter(|_| is_end).cloned().unwrap_or(fault)
     }
 
@@ -471,7 +494,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.repair.is_over() {
-            return Poll::Ready(Err(Fault::Stale.into_io()));
+            return Poll::Ready(Err(Fault::Untouched.into_io()));
         }
         let written = match &mut this.channel {
             Channel::Plain(stream) => Pin::new(stream).poll_write(cx, buffer),

@@ -9,7 +9,7 @@ mod goaway;
 mod stall;
 mod tunnel;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::error::Error;
 use std::io;
 use std::rc::Rc;
@@ -17,14 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Uri;
-use http_body_util::{BodyExt as _, Empty};
+use http::{Request, Uri};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit};
 use shared::clock;
 use shared::job::FetchSpec;
+use shared::kept::Kept;
 use shared::protocol::Exit;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -75,7 +77,8 @@ impl Client {
     /// # Errors
     /// Requests cannot be made as the job says.
     pub(crate) fn new(spec: &FetchSpec, shortages: Shortages) -> Result<Self, SpecError> {
-        Ok(Self::build(Rules::new(spec)?, Routes::new(spec), Tls::system(&["h2", "http/1.1"]), shortages))
+        let tls = Tls::of(&spec.transport, &["h2", "http/1.1"]);
+        Ok(Self::build(Rules::new(spec)?, Routes::new(spec), tls, shortages))
     }
 
     #[cfg(test)]
@@ -126,29 +129,36 @@ impl Client {
         url: &str,
         wanted: Wanted,
         exit: Option<Exit>,
+        kept: Kept<'_>,
         recording: &mut Recording,
     ) -> Outcome {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots { .. } => &self.robots_rules,
         };
-        let mut exchange = Exchange::new(rules, url, wanted, recording)?;
-        let waited = WaitTime::default();
-        let work = self.drive(&mut exchange, exit, &waited);
+        let mut exchange = Exchange::new(rules, url, wanted, kept, recording)?;
+        let (waited, sent) = (WaitTime::default(), Sent::default());
+        let work = self.drive(&mut exchange, exit, &waited, &sent);
         match self.stall.within_excusing(rules.timeout, || waited.total(), work).await {
             Some(outcome) => outcome,
-            None => exchange.time_out(),
+            None => exchange.time_out(&sent.timeout()),
         }
     }
 
-    async fn drive(&self, exchange: &mut Exchange<'_>, exit: Option<Exit>, waited: &WaitTime) -> Outcome {
+    async fn drive(
+        &self,
+        exchange: &mut Exchange<'_>,
+        exit: Option<Exit>,
+        waited: &WaitTime,
+        sent: &Sent,
+    ) -> Outcome {
         let mut attempt = 0;
         loop {
             let request = match exchange.turn() {
                 Turn::Done(outcome) => return outcome,
                 Turn::Request(request) => request,
             };
-            let mut request = request.map(|()| Empty::new());
+            let mut request = sent.watch(exchange, request.map(Full::new));
             let uri = request.uri().clone();
             let route = self.routes.of(exit, &uri);
             exchange.goes_through(route.map(|(place, _)| place));
@@ -223,23 +233,43 @@ impl Client {
     }
 
     /// Returns the fault, or that the server requires HTTP/1.1. A request under way may see only that its
-    /// connection ends.
+    /// connection ends; then the server may have acted on it.
     fn version_fault(&self, uri: &Uri, http1_only: bool, fault: Fault) -> Fault {
-        let is_end = matches!(fault, Fault::Closed | Fault::Stale);
+        let is_known = !http1_only && self.refusals.contains(uri);
         if fault == Fault::Http1Required {
             self.refusals.add(uri);
-        } else if is_end && !http1_only && self.refusals.contains(uri) {
+        } else if is_known && fault == Fault::Untouched {
             return Fault::Http1Required;
+        } else if is_known && matches!(fault, Fault::Closed | Fault::Stale) {
+            return Fault::Http1Preferred;
         }
         fault
     }
 }
 
+/// Whether a request that must not be sent twice has reached a connection. Others need not know.
+#[derive(Default)]
+struct Sent(RefCell<Option<CaptureConnection>>);
+
+impl Sent {
+    /// Watches the next request.
+    fn watch(&self, exchange: &Exchange<'_>, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+        self.0.replace(exchange.once().map(|_| capture_connection(&mut request)));
+        request
+    }
+
+    /// The fault of a target whose time is over.
+    fn timeout(&self) -> Fault {
+        let unsent = |capture: &CaptureConnection| capture.connection_metadata().is_none();
+        if self.0.borrow().as_ref().is_some_and(unsent) { Fault::TimeoutUnsent } else { Fault::Timeout }
+    }
+}
+
 /// Connections that stay open.
 struct Pools {
-    client: legacy::Client<Dial, Empty<Bytes>>,
+    client: legacy::Client<Dial, Full<Bytes>>,
     /// For servers that refuse HTTP/2.
-    http1_client: legacy::Client<Dial, Empty<Bytes>>,
+    http1_client: legacy::Client<Dial, Full<Bytes>>,
 }
 
 impl Pools {
@@ -257,7 +287,7 @@ impl Pools {
         Self { client: build(dial.clone()), http1_client: build(dial.http1_only()) }
     }
 
-    const fn client(&self, http1_only: bool) -> &legacy::Client<Dial, Empty<Bytes>> {
+    const fn client(&self, http1_only: bool) -> &legacy::Client<Dial, Full<Bytes>> {
         if http1_only { &self.http1_client } else { &self.client }
     }
 }
@@ -330,8 +360,8 @@ fn hyper_fault(error: &hyper::Error) -> Option<Fault> {
     if error.is_parse() || error.is_parse_status() {
         Some(Fault::Head)
     } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_user() {
-        // hyper calls it a user error if a connection ends with our request in its queue. A request without a body
-        // can cause no other.
+        // hyper calls it a user error if a connection ends with our request in its queue. A request whose body is all
+        // there can cause no other.
         Some(Fault::Closed)
     } else {
         None
@@ -346,7 +376,7 @@ fn h2_fault(error: &h2::Error) -> Option<Fault> {
     }
     let wound_down = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
     if error.is_remote() && (wound_down || error.reason() == Some(h2::Reason::REFUSED_STREAM)) {
-        return Some(Fault::Stale);
+        return Some(Fault::Untouched);
     }
     error.get_io().is_some_and(is_reset).then_some(Fault::Closed)
 }

@@ -1,6 +1,8 @@
 use http::Response;
 use shared::job::FetchSpec;
+use shared::request::RequestSpec;
 use shared::select::blocked::{BlockedIf, BlockedRules};
+use shared::template::{Form, Template};
 
 use super::super::rules::tests::spec;
 use super::*;
@@ -28,10 +30,18 @@ fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
 }
 
 /// Plays the events to an exchange. Returns its requests and its outcome.
-fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<()>>, Outcome) {
+fn play(spec: &FetchSpec, url: &str, events: &[Event]) -> (Vec<Request<Bytes>>, Outcome) {
+    play_on(spec, url, events, &mut Recording::new(false))
+}
+
+fn play_on(
+    spec: &FetchSpec,
+    url: &str,
+    events: &[Event],
+    recording: &mut Recording,
+) -> (Vec<Request<Bytes>>, Outcome) {
     let rules = Rules::new(spec).unwrap();
-    let mut recording = Recording::new(false);
-    let mut exchange = Exchange::new(&rules, url, Wanted::Page, &mut recording).unwrap();
+    let mut exchange = Exchange::new(&rules, url, Wanted::Page, Kept(&[]), recording).unwrap();
     let mut events = events.iter();
     let mut requests = Vec::new();
     'turn: loop {
@@ -195,6 +205,47 @@ fn a_hop_is_repeated_once_over_http1() {
     check(&[HELLO, Chunk(b"hel"), required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
     check(&[required, required], refused);
     check(&[required, MOVED, End, required, HELLO, Chunk(b"hello"), End], Ok(b"hello"));
+}
+
+#[test]
+fn only_what_no_server_has_acted_on_is_sent_again() {
+    let post = RequestSpec { method: Some(Template::parse(b"POST", Form::Word)), ..RequestSpec::default() };
+    let post = FetchSpec { request: Some(Box::new(post)), ..spec() };
+    let key = FetchSpec { headers: vec![("idempotency-key".into(), "k".into())], ..post.clone() };
+    let fault = |fault| Event::Fault(fault);
+    let (required, preferred) = (fault(&Fault::Http1Required), fault(&Fault::Http1Preferred));
+    let [hello, hel, end] = [HELLO, Chunk(b"hel"), End];
+    let done = [hello, Chunk(b"hello"), end];
+    let again = |before: &[Event]| [before, &done[..]].concat();
+    let busy = Head(429, &[]);
+    let away = Head(308, &[("location", "http://b/")]);
+    let stale = fault(&Fault::Stale);
+    for (name, spec, events, requests, spent) in [
+        ("refused over HTTP/2", &post, again(&[required]), 2, true),
+        ("cut while refused", &post, vec![preferred], 1, true),
+        ("refused after its head", &post, vec![hello, hel, required], 1, true),
+        ("a GET", &self::spec(), again(&[preferred]), 2, false),
+        ("cut with a key", &key, again(&[preferred]), 2, false),
+        ("never sent", &post, vec![fault(&Fault::TimeoutUnsent)], 1, false),
+        ("perhaps sent", &post, vec![fault(&Fault::Timeout)], 1, true),
+        ("too busy", &post, vec![busy, end], 1, false),
+        ("too busy, and gone", &post, vec![busy, fault(&Fault::Closed)], 1, false),
+        ("too busy, and slow", &post, vec![busy, fault(&Fault::Timeout)], 1, false),
+        ("without its key elsewhere", &key, vec![away, end, stale], 2, true),
+        ("too busy elsewhere", &post, vec![away, end, busy, end], 2, false),
+        ("done elsewhere", &post, vec![away, end, Head(500, &[]), end], 2, true),
+        (
+            "done before it goes elsewhere",
+            &post,
+            vec![Head(303, &[("location", "http://b/")]), end, busy, end],
+            2,
+            true,
+        ),
+    ] {
+        let mut recording = Recording::new(false);
+        let (sent, _) = play_on(spec, "http://a/", &events, &mut recording);
+        assert_eq!((sent.len(), recording.spent().is_some()), (requests, spent), "{name}");
+    }
 }
 
 #[test]

@@ -118,7 +118,8 @@ fn a_busy_decoder_lets_others_have_their_turn() {
     let (large, small) = (format!("http://{address}/large"), format!("http://{address}/small"));
     let order = Mutex::new(Vec::new());
     let fetch = async |url: &str, name: &'static str| {
-        let outcome = pair.event_loop.fetch(url, Wanted::Page, None, &mut Recording::new(false)).await;
+        let outcome =
+            pair.event_loop.fetch(url, Wanted::Page, None, Kept(&[]), &mut Recording::new(false)).await;
         order.lock().unwrap().push(name);
         outcome.unwrap().body.len()
     };

@@ -9,15 +9,18 @@ mod heads;
 mod proxies;
 mod race;
 mod recordings;
+mod requests;
 mod responses;
 mod scope;
 mod server;
 mod timing;
 mod tls;
+mod transport;
 
 use std::net::IpAddr;
 
 use shared::job::FetchSpec;
+use shared::kept::Kept;
 use shared::protocol::Exit;
 use shared::record::ErrorKind;
 
@@ -42,7 +45,8 @@ struct Pair {
 
 impl Pair {
     fn new(spec: &FetchSpec) -> Self {
-        Self::with(spec, Tls::system(&["http/1.1"]), Tls::system(&["h2", "http/1.1"]))
+        let tls = |alpn| Tls::of(&spec.transport, alpn);
+        Self::with(spec, tls(&["http/1.1"]), tls(&["h2", "http/1.1"]))
     }
 
     fn with(spec: &FetchSpec, blocking: Tls, event_loop: Tls) -> Self {
@@ -70,11 +74,15 @@ impl Pair {
     }
 
     fn each_wanted(&mut self, url: &str, wanted: Wanted) -> [Outcome; 2] {
+        self.each_kept(url, wanted, Kept(&[]))
+    }
+
+    fn each_kept(&mut self, url: &str, wanted: Wanted, kept: Kept<'_>) -> [Outcome; 2] {
         let mut recordings = [Recording::new(true), Recording::new(true)];
         let [one, other] = &mut recordings;
         let outcomes = [
-            self.blocking.fetch(url, wanted, self.exit, one),
-            self.runtime.block_on(self.event_loop.fetch(url, wanted, self.exit, other)),
+            self.blocking.fetch(url, wanted, self.exit, kept, one),
+            self.runtime.block_on(self.event_loop.fetch(url, wanted, self.exit, kept, other)),
         ];
         self.recordings = recordings;
         outcomes

@@ -11,6 +11,9 @@ use rustls::{ServerConnection, StreamOwned};
 use shared::address::AddressPolicy;
 use shared::protocol::{ExitFault, ExitUse};
 use shared::proxy::{Bypass, Proxy, ProxySpec};
+use shared::request::RequestSpec;
+use shared::template::{Form, Template};
+use shared::transport::TransportSpec;
 
 use super::server::{Reply, accept, read_head, serve};
 use super::tls::{no_client_certificate, tls_config, tls_server};
@@ -198,6 +201,41 @@ fn a_proxy_may_be_reached_over_tls() {
     let mut pair = trusting(&format!("https://localhost:{port}"), &trust);
     let failure = pair.failure("http://a.example/");
     assert_eq!(failure.kind, ErrorKind::Proxy, "{failure:?}");
+    // A job may accept any server, and no proxy with that.
+    let transport = TransportSpec { insecure: true, ..TransportSpec::default() };
+    let spec = FetchSpec { transport, proxies: proxies(&[format!("https://localhost:{port}")]), ..spec() };
+    let mut pair = Pair { exit: through(0), ..Pair::new(&spec) };
+    let failure = pair.failure("http://a.example/");
+    assert_eq!(failure.kind, ErrorKind::Proxy, "{failure:?}");
+}
+
+#[test]
+fn a_request_that_a_proxy_may_have_passed_on_is_not_sent_through_another() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let squid = |error: &str| {
+        let head = format!("HTTP/1.1 503 Service Unavailable\r\nX-Squid-Error: {error} 0\r\n\r\n");
+        answering(head.leak().as_bytes())
+    };
+    let wants = answering(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n");
+    for (name, proxy, is_spent) in [
+        ("closed", closed, false),
+        ("credentials", wants, false),
+        ("no connection", squid("ERR_CONNECT_FAIL"), false),
+        ("denied", squid("ERR_ACCESS_DENIED"), true),
+        ("no answer", squid("ERR_READ_ERROR"), true),
+        ("garbage", answering(b"\0\0\0\0"), true),
+        ("end", answering(b""), true),
+    ] {
+        let method = Some(Template::parse(b"POST", Form::Word));
+        let request = Some(Box::new(RequestSpec { method, ..RequestSpec::default() }));
+        let spec = FetchSpec { request, proxies: proxies(&[format!("http://{proxy}")]), ..spec() };
+        let mut pair = Pair { exit: through(0), ..Pair::new(&spec) };
+        let failure = pair.failure("http://a/");
+        assert!(failure.may_pass, "{name}: {failure:?}");
+        for recording in &pair.recordings {
+            assert_eq!(recording.spent().is_some(), is_spent, "{name}: {failure:?}");
+        }
+    }
 }
 
 /// A proxy that answers everything with these bytes.
@@ -363,7 +401,7 @@ fn a_server_that_a_proxy_waits_for_holds_up_no_other() {
     let pair = Pair::with(&spec, tls(&["http/1.1"]), tls(&["h2", "http/1.1"]));
     let fetch = async |url: &str| {
         let mut recording = Recording::new(false);
-        let outcome = pair.event_loop.fetch(url, Wanted::Page, through(0), &mut recording).await;
+        let outcome = pair.event_loop.fetch(url, Wanted::Page, through(0), Kept(&[]), &mut recording).await;
         (outcome.is_ok(), recording.exit_use().and_then(|used| used.fault))
     };
     pair.runtime.block_on(async {

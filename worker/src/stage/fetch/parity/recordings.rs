@@ -110,7 +110,12 @@ fn nothing_is_kept_of_what_never_answered() {
     let hops = hops(&mut naming_pair(&spec()), &format!("http://{address}/"));
     assert!(hops.iter().all(|hop| hop.response.is_none()), "{hops:?}");
     let mut pair = Pair::new(&spec());
-    let _ =
-        pair.blocking.fetch(&format!("http://{address}/"), Wanted::Page, None, &mut Recording::new(false));
+    let _ = pair.blocking.fetch(
+        &format!("http://{address}/"),
+        Wanted::Page,
+        None,
+        Kept(&[]),
+        &mut Recording::new(false),
+    );
     assert!(pair.recordings[0].hops().is_empty());
 }

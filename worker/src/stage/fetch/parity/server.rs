@@ -68,13 +68,14 @@ impl Reply {
     }
 }
 
-/// Serves on loopback until the test process ends. `answer` gets the request head and the number of earlier
+/// Serves on loopback until the test process ends. `answer` gets the request, with its body, and the number of earlier
 /// requests on the connection.
 pub(super) fn serve(answer: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> SocketAddr {
     let answer = Arc::new(answer);
     accept(move |mut stream| {
         let mut before = 0;
-        while let Some(request) = read_head(&mut stream) {
+        while let Some(mut request) = read_head(&mut stream) {
+            read_body(&mut stream, &mut request);
             let reply = answer(&request, before);
             before += 1;
             if !send(&mut stream, reply) {
@@ -109,6 +110,16 @@ pub(super) fn read_head(stream: &mut impl Read) -> Option<String> {
         head.push(byte[0]);
     }
     Some(String::from_utf8(head).unwrap())
+}
+
+/// Reads the body that the head announces, and appends it.
+fn read_body(stream: &mut impl Read, request: &mut String) {
+    let lower = request.to_ascii_lowercase();
+    let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    if stream.read_exact(&mut body).is_ok() {
+        request.push_str(std::str::from_utf8(&body).unwrap());
+    }
 }
 
 fn send(stream: &mut TcpStream, reply: Reply) -> bool {

@@ -122,7 +122,7 @@ fn a_busy_event_loop_causes_no_timeouts() {
         stall.add(begun.elapsed());
     };
     let mut recording = Recording::new(false);
-    let fetching = pair.event_loop.fetch(&url, Wanted::Page, None, &mut recording);
+    let fetching = pair.event_loop.fetch(&url, Wanted::Page, None, Kept(&[]), &mut recording);
     let (outcome, ()) = pair.runtime.block_on(async { tokio::join!(fetching, busy) });
     assert_eq!(outcome.unwrap().body, b"page");
 }

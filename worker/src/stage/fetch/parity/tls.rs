@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -25,12 +25,26 @@ pub(super) fn tls_config(
     is_ca: IsCa,
     clients: Arc<dyn ClientCertVerifier>,
 ) -> (Arc<ServerConfig>, Trust) {
+    let (certificate, key) = certificate(is_ca);
+    let mut trust = Trust::default();
+    trust.add(certificate.der().clone()).unwrap();
+    (server_config(alpn, &certificate, &key, clients), trust)
+}
+
+/// A certificate for `localhost`, signed by itself.
+pub(super) fn certificate(is_ca: IsCa) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.is_ca = is_ca;
-    let certificate = params.self_signed(&key).unwrap();
-    let mut trust = Trust::default();
-    trust.add(certificate.der().clone()).unwrap();
+    (params.self_signed(&key).unwrap(), key)
+}
+
+pub(super) fn server_config(
+    alpn: &[&[u8]],
+    certificate: &Certificate,
+    key: &KeyPair,
+    clients: Arc<dyn ClientCertVerifier>,
+) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -40,7 +54,7 @@ pub(super) fn tls_config(
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    (Arc::new(config), trust)
+    Arc::new(config)
 }
 
 pub(super) fn no_client_certificate() -> Arc<dyn ClientCertVerifier> {
@@ -248,8 +262,9 @@ fn http2_connections_that_shut_down_are_replaced_silently() {
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
         for _ in 0..5 {
-            let fetch =
-                async || pair.event_loop.fetch(&url, Wanted::Page, None, &mut Recording::new(false)).await;
+            let fetch = async || {
+                pair.event_loop.fetch(&url, Wanted::Page, None, Kept(&[]), &mut Recording::new(false)).await
+            };
             let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
             for outcome in [a, b, c] {
                 assert_eq!(outcome.unwrap().body, b"page");
@@ -275,8 +290,9 @@ fn a_server_that_refuses_http2_gets_requests_over_http1() {
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch =
-            async || pair.event_loop.fetch(&url, Wanted::Page, None, &mut Recording::new(false)).await;
+        let fetch = async || {
+            pair.event_loop.fetch(&url, Wanted::Page, None, Kept(&[]), &mut Recording::new(false)).await
+        };
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");
@@ -293,7 +309,10 @@ fn h2_failure(spec: &FetchSpec, answer: fn() -> Answer) -> Failure {
     let pair = Pair::with(spec, trusting(&["http/1.1"]), trusting(&["h2", "http/1.1"]));
     let url = format!("https://localhost:{port}/");
     let mut recording = Recording::new(false);
-    *pair.runtime.block_on(pair.event_loop.fetch(&url, Wanted::Page, None, &mut recording)).unwrap_err()
+    *pair
+        .runtime
+        .block_on(pair.event_loop.fetch(&url, Wanted::Page, None, Kept(&[]), &mut recording))
+        .unwrap_err()
 }
 
 #[test]
@@ -328,8 +347,9 @@ fn requests_under_way_when_http2_is_refused_are_repeated() {
     let pair = h2_pair(trust);
     let url = format!("https://localhost:{port}/");
     pair.runtime.block_on(async {
-        let fetch =
-            async || pair.event_loop.fetch(&url, Wanted::Page, None, &mut Recording::new(false)).await;
+        let fetch = async || {
+            pair.event_loop.fetch(&url, Wanted::Page, None, Kept(&[]), &mut Recording::new(false)).await
+        };
         let (a, b, c) = tokio::join!(fetch(), fetch(), fetch());
         for outcome in [a, b, c] {
             assert_eq!(outcome.unwrap().body, b"page");

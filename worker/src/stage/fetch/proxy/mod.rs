@@ -27,6 +27,10 @@ pub(super) use self::handshake::{Handshake, Host, Step};
 use super::connect::{Endpoint, Gate};
 use super::fault::{Fault, ProxyFault};
 
+/// How squid calls errors before it has a connection to the server. `ERR_ACCESS_DENIED` is not one of them: squid says
+/// so of an answer that it does not pass on, too.
+const NOT_CONNECTED: [&str; 3] = ["ERR_CONNECT_FAIL", "ERR_DNS_FAIL", "ERR_CACHE_ACCESS_DENIED"];
+
 /// Bytes per read during a handshake.
 pub(super) const HANDSHAKE_BYTES: usize = 1024;
 
@@ -185,7 +189,7 @@ impl Route {
     /// Notes that a request ended without an answer. Returns the fault that this means: what is no HTTP does not come
     /// from a server, if the proxy reads the requests and has never passed on an answer.
     pub(super) fn on_fault(&self, uri: &Uri, fault: Fault) -> Fault {
-        if matches!(fault, Fault::Stale | Fault::Closed | Fault::Timeout) {
+        if fault.is_timeout() || matches!(fault, Fault::Stale | Fault::Untouched | Fault::Closed) {
             self.on_broken();
         }
         if fault == Fault::Closed && self.broken.fetch_add(1, Ordering::Relaxed) + 1 >= BROKEN_MAX {
@@ -195,7 +199,8 @@ impl Route {
         let reads_requests = Endpoint::of(uri).is_ok_and(|server| self.is_absolute(&server));
         if is_garbage && reads_requests && !self.has_worked.load(Ordering::Relaxed) {
             let why = "it did not answer with HTTP";
-            return self.failed_by(ProxyFault::new(&self.proxy, ExitFault::Proxy, why));
+            let fault = ProxyFault::new(&self.proxy, ExitFault::Proxy, why);
+            return self.failed_by(ProxyFault { was_sent: true, ..fault });
         }
         fault
     }
@@ -217,7 +222,9 @@ impl Route {
         let error = head.headers.get("x-squid-error").filter(|_| head.status.as_u16() >= 400)?;
         let error = error.to_str().unwrap_or_default();
         let why = format!("it answered with {} {error}", head.status.as_u16());
-        Some(ProxyFault::new(&self.proxy, ExitFault::Unreachable, why.trim_end()).into())
+        let fault = ProxyFault::new(&self.proxy, ExitFault::Unreachable, why.trim_end());
+        let was_sent = !NOT_CONNECTED.iter().any(|name| error.starts_with(name));
+        Some(ProxyFault { was_sent, ..fault }.into())
     }
 
     /// Fails if the proxy has failed this worker since the supervisor last chose to try it.
@@ -267,14 +274,17 @@ impl Route {
     /// Returns the fault of a connection to the proxy itself that could not be made.
     pub(super) fn unreachable(&self, fault: Fault) -> Fault {
         match fault {
-            Fault::Shortage(_) | Fault::Timeout | Fault::Proxy(_) => fault,
+            Fault::Shortage(_) | Fault::Timeout | Fault::TimeoutUnsent | Fault::Proxy(_) => fault,
             fault @ (Fault::ConnectTimeout
             | Fault::Dns { .. }
             | Fault::AddressDenied(_)
             | Fault::Connect(_)
             | Fault::Tls { .. }
+            | Fault::Session(_)
             | Fault::Stale
+            | Fault::Untouched
             | Fault::Http1Required
+            | Fault::Http1Preferred
             | Fault::Closed
             | Fault::Head
             | Fault::HeadTooLarge
