@@ -51,11 +51,17 @@ pub(super) struct List {
     pub(super) unusable: u64,
     /// Inputs in all; `None` if reading them to the end could last for ever.
     pub(super) inputs: Option<u64>,
-    /// Mean size of the first inputs, if they are files.
-    pub(super) mean_bytes: Option<f64>,
+    /// The sizes of the first inputs, if they are files.
+    pub(super) sizes: Vec<u64>,
 }
 
 impl List {
+    /// Mean size of the first inputs, if they are files.
+    pub(super) fn mean_bytes(&self) -> Option<f64> {
+        let files = self.sizes.len();
+        (files > 0).then(|| self.sizes.iter().sum::<u64>() as f64 / files as f64)
+    }
+
     /// Whether all servers run on this machine.
     pub(super) fn is_loopback(&self) -> bool {
         !self.hosts.is_empty() && self.hosts.iter().all(|host| host.loopback)
@@ -117,24 +123,14 @@ struct Reader {
     read: u64,
     unusable: u64,
     are_files: bool,
-    files: u64,
-    files_bytes: u64,
+    sizes: Vec<u64>,
 }
 
 impl Reader {
     fn new(targets: usize, per_host_max: usize, seed: u64, are_files: bool) -> Self {
         let sampler = Sampler::new(targets, per_host_max, seed);
         let numbers = FxHashMap::default();
-        Self {
-            sampler,
-            numbers,
-            hosts: Vec::new(),
-            read: 0,
-            unusable: 0,
-            are_files,
-            files: 0,
-            files_bytes: 0,
-        }
+        Self { sampler, numbers, hosts: Vec::new(), read: 0, unusable: 0, are_files, sizes: Vec::new() }
     }
 
     fn take(&mut self, item: SourceItem) {
@@ -155,8 +151,7 @@ impl Reader {
             if self.are_files
                 && let Ok(file) = fs::metadata(OsStr::from_bytes(&item.input))
             {
-                self.files += 1;
-                self.files_bytes += file.len();
+                self.sizes.push(file.len());
             }
             self.sampler.offer(host, Sampled { input: item.input, host });
         }
@@ -177,9 +172,8 @@ impl Reader {
     }
 
     fn finish(self, is_all: bool) -> List {
-        let Self { sampler, hosts, read, unusable, files, files_bytes, .. } = self;
+        let Self { sampler, hosts, read, unusable, sizes, .. } = self;
         let inputs = is_all.then_some(read - unusable);
-        let mean_bytes = (files > 0).then(|| files_bytes as f64 / files as f64);
-        List { sample: sampler.finish(), hosts, read, unusable, inputs, mean_bytes }
+        List { sample: sampler.finish(), hosts, read, unusable, inputs, sizes }
     }
 }

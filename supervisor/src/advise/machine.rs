@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use procfs::{Current as _, Meminfo};
+use rustc_hash::FxHashMap;
+use shared::clock;
 use supervisor_core::advice::Machine;
 
 use crate::plan::PoolPlan;
@@ -37,27 +39,26 @@ fn link_bytes_per_s(interfaces: &Path) -> Option<f64> {
     megabits.max().map(|megabits| megabits as f64 * 1e6 / 8.0)
 }
 
-/// For how long the CPUs of the whole machine were idle since it started, summed up, and how many there are.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Idle {
-    pub(super) time: Duration,
-    pub(super) cpus: u32,
-}
+/// The CPU time that each other process has used so far. The kernel's counters for the whole machine advance in steps of
+/// 10 ms, which is as much as a short phase takes; these are exact.
+#[derive(Debug, Default)]
+pub(super) struct OtherProcesses(FxHashMap<u32, Duration>);
 
-impl Idle {
-    /// Reads the counters of the kernel; `None` if it does not show them.
-    pub(super) fn now() -> Option<Self> {
-        Self::parse(&fs::read_to_string("/proc/stat").ok()?, procfs::ticks_per_second())
+impl OtherProcesses {
+    /// Reads the clocks of all processes that this one can see. Those of the job are no longer there, or not yet.
+    pub(super) fn now() -> Self {
+        let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let pids = names.filter_map(|name| name.to_str()?.parse::<u32>().ok());
+        let others = pids.filter(|pid| *pid != std::process::id());
+        Self(others.filter_map(|pid| Some((pid, clock::cpu_of(pid)?))).collect())
     }
 
-    /// `cpu  USER NICE SYSTEM IDLE IOWAIT …`, then one such line for each CPU.
-    fn parse(stat: &str, ticks_per_s: u64) -> Option<Self> {
-        let mut words = stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace().skip(3);
-        let mut ticks = || words.next()?.parse::<u64>().ok();
-        let idle = ticks()?.checked_add(ticks()?)?;
-        let cpus = stat.lines().skip(1).take_while(|line| line.starts_with("cpu")).count();
-        let time = Duration::from_secs_f64(idle as f64 / ticks_per_s.max(1) as f64);
-        Some(Self { time, cpus: u32::try_from(cpus).ok()? })
+    /// CPU time of these processes since then; `None` if there are none. A process that ended in between does not count.
+    pub(super) fn cpu_since(&self, before: &Self) -> Option<Duration> {
+        let since = |(pid, cpu): (&u32, &Duration)| {
+            cpu.saturating_sub(before.0.get(pid).copied().unwrap_or_default())
+        };
+        self.0.iter().map(since).reduce(|sum, cpu| sum + cpu)
     }
 }
 
@@ -66,13 +67,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_time_is_read_from_the_counters() {
-        let stat = "cpu  100 20 30 4000 50 0 7 1 0 0\ncpu0 1 1 1 1\ncpu1 1 1 1 1\nintr 5\n";
-        let idle = Idle::parse(stat, 100).unwrap();
-        assert_eq!((idle.time, idle.cpus), (Duration::from_millis(40_500), 2));
-        for broken in ["", "cpu ", "cpu  1 2 3 x 5\n", "intr 1\n"] {
-            assert!(Idle::parse(broken, 100).is_none(), "{broken:?}");
-        }
+    fn the_cpu_time_of_other_processes_is_counted() {
+        let of = |cpus: &[(u32, u64)]| {
+            OtherProcesses(cpus.iter().map(|&(pid, ms)| (pid, Duration::from_millis(ms))).collect())
+        };
+        let before = of(&[(1, 100), (2, 50), (3, 70)]);
+        // One has ended, one has begun.
+        let after = of(&[(1, 130), (2, 50), (4, 5)]);
+        assert_eq!(after.cpu_since(&before), Some(Duration::from_millis(35)));
+        assert_eq!(of(&[]).cpu_since(&before), None);
+        assert!(!OtherProcesses::now().0.contains_key(&std::process::id()));
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(crate) fn run(survey: &Survey) -> anyhow::Result<Outcome> {
         hosts: hosts.len(),
         cores: f64::from(machine.cores.min(machine.workers)),
         beside: list.is_loopback(),
-        mean_bytes: list.mean_bytes,
+        mean_bytes: list.mean_bytes(),
         start,
     };
     let Some(measured) = Measured::of(&few, &many, &around) else {
@@ -78,6 +78,7 @@ pub(crate) fn run(survey: &Survey) -> anyhow::Result<Outcome> {
         fetches: fetches(plan),
         hosts: &hosts,
         inputs: list.inputs.map(|inputs| part(inputs, allowed)),
+        sizes: &list.sizes,
         machine,
         concurrency: plan.pool.concurrency.map(std::num::NonZeroU32::get),
         measured: &measured,

@@ -17,7 +17,7 @@ use supervisor_core::advice::{Attempt, Phase};
 use supervisor_core::pool::{Notice, Quarantined};
 
 use super::list::{List, PACED_LASTS_S, Sampled};
-use super::machine::Idle;
+use super::machine::OtherProcesses;
 use super::robots::Known;
 use crate::engine::{self, JobReport, Report, RunContext};
 use crate::kinds;
@@ -222,11 +222,18 @@ impl Bench<'_> {
         self.phases.stopped.is_some() || self.spent.load(Ordering::Relaxed)
     }
 
-    /// Parses all files of the sample, then the same again, now that they are in memory.
+    /// Parses one file, to have the workers in memory; then all of the sample; then the same again, now that they are
+    /// in memory, too.
     fn parse(&mut self) -> anyhow::Result<()> {
         let cores = self.cores();
         let sample: Vec<&Sampled> = self.list.sample.iter().collect();
         let hops = Hops { target: 1, robots: 0 };
+        // Workers that start for the first time may be read from the disk, too, and that is no file of the sample.
+        self.run(sample.iter().copied().take(1), 1, hops)?;
+        if self.is_over() {
+            return Ok(());
+        }
+        self.phases.cost = Cost::default();
         self.phases.few = self.run(sample.iter().copied(), cores, hops)?.0;
         let took: Duration =
             self.phases.few.attempts.iter().map(|one| Duration::from_micros(one.cpu_us)).sum();
@@ -342,31 +349,32 @@ struct Clocks {
     at: Instant,
     cpu: Duration,
     disk_bytes: u64,
-    idle: Option<Idle>,
+    others: OtherProcesses,
 }
 
 impl Clocks {
     fn now() -> Self {
-        Self {
-            at: clock::now(),
-            cpu: clock::process_cpu() + clock::children_cpu(),
-            disk_bytes: clock::children_disk_bytes(),
-            idle: Idle::now(),
-        }
+        // First, for it takes a while.
+        let others = OtherProcesses::now();
+        Self { at: clock::now(), cpu: cpu_taken(), disk_bytes: clock::children_disk_bytes(), others }
     }
 
     /// Returns what a phase took that ends now.
     fn phase(&self, attempts: Vec<Attempt>, resident_bytes: u64) -> Phase {
-        let after = Self::now();
-        let wall = after.at.duration_since(self.at);
-        let cpu = after.cpu.saturating_sub(self.cpu);
-        let other_cpu = self.idle.zip(after.idle).map(|(before, after)| {
-            let idle = after.time.saturating_sub(before.time);
-            (wall * after.cpus).saturating_sub(idle).saturating_sub(cpu)
-        });
-        let disk_bytes = after.disk_bytes.saturating_sub(self.disk_bytes);
-        Phase { attempts, wall, cpu, other_cpu, disk_bytes, resident_bytes }
+        Phase {
+            attempts,
+            wall: clock::now().duration_since(self.at),
+            cpu: cpu_taken().saturating_sub(self.cpu),
+            other_cpu: OtherProcesses::now().cpu_since(&self.others),
+            disk_bytes: clock::children_disk_bytes().saturating_sub(self.disk_bytes),
+            resident_bytes,
+        }
     }
+}
+
+/// CPU time of this process and of the workers that have ended.
+fn cpu_taken() -> Duration {
+    clock::process_cpu() + clock::children_cpu()
 }
 
 /// Notes each attempt, and passes on the rest to the progress bar.

@@ -63,7 +63,7 @@ pub(super) fn pool_config(plan: &Plan, shape: Shape, is_recorded: bool) -> PoolC
         slots: shape.workers,
         concurrency: shape.concurrency,
         ahead: match rules.twice {
-            // What a worker has when it dies may have been sent, so it gets nothing in advance.
+            // What a worker has when it dies may have been sent, so it gets only what it sends at once.
             Twice::Forbidden | Twice::Avoided => Ahead { most: 0, ..Ahead::default() },
             Twice::Harmless if program.is_some() => Ahead::of_program(batch),
             Twice::Harmless => Ahead::default(),

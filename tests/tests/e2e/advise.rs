@@ -35,18 +35,23 @@ fn requests(origin: &Origin) -> u64 {
 #[test]
 fn the_bottleneck_and_the_time_follow_from_the_limits() {
     let (dir, select) = (Dir::new(), ["--select", "t=title"]);
-    for (flags, delay_s, inputs, bottleneck, seconds) in [
-        // 400 pages, 2 at once, 0.1 s each.
-        (vec!["--per-host", "2"], 0.1, 400, "hosts", 20.0),
-        (vec!["--rate", "50/s"], 0.05, 600, "delays", 12.0),
-        (vec!["--delay", "10ms..30ms"], 0.05, 600, "delays", 12.0),
-        (vec!["--concurrency", "1"], 0.2, 100, "concurrency", 10.0),
+    // Seconds for each input: a constant, and a number of latencies. Those are measured, for a busy machine adds to
+    // them.
+    for (flags, delay_s, inputs, bottleneck, each_s, latencies) in [
+        (vec!["--per-host", "2"], 0.1, 400, "hosts", 0.0, 0.5),
+        (vec!["--rate", "50/s"], 0.05, 600, "delays", 0.02, 0.0),
+        (vec!["--delay", "10ms..30ms"], 0.05, 600, "delays", 0.02, 0.0),
+        // One in each of two workers.
+        (vec!["--concurrency", "1"], 0.2, 100, "concurrency", 0.0, 0.5),
     ] {
         let origin = Origin::start();
         let run = advise("fetch").args(&flags).args(select).args(["--sample", "40", "-i"]);
         let advice = printed(run.arg(list(&origin, &dir, inputs, delay_s)));
         assert_eq!(advice["bottleneck"], bottleneck, "{advice:#}");
         assert_eq!((&advice["inputs"], &advice["hosts"]), (&inputs.into(), &1.into()), "{advice:#}");
+        let latency_s = advice["measured"]["latency_ms"].as_f64().unwrap() / 1e3;
+        assert!(latency_s >= delay_s, "{advice:#}");
+        let seconds = f64::from(inputs) * (each_s + latencies * latency_s);
         let predicted_s = advice["predicted_s"].as_f64().unwrap();
         assert!((predicted_s / seconds - 1.0).abs() < 0.3, "{flags:?}: {seconds} s, {advice:#}");
         assert!(requests(&origin) <= 40, "{advice:#}");

@@ -13,13 +13,15 @@ const COUNT: usize = 1000;
 /// Requests in flight at once.
 const IN_FLIGHT: usize = 8;
 
-fn list(dir: &Dir) {
-    let rows: String = (0..COUNT).map(|n| format!("{n}\n")).collect();
-    dir.write("rows.csv", format!("n\n{rows}"));
+/// Writes the list, in which the request of one row may take three seconds.
+fn list(dir: &Dir, slow: Option<usize>) {
+    let delay = |n| if Some(n) == slow { "3" } else { "0.03" };
+    let rows: String = (0..COUNT).map(|n| format!("{n},{}\n", delay(n))).collect();
+    dir.write("rows.csv", format!("n,delay\n{rows}"));
 }
 
 fn post(origin: &Origin, dir: &Dir, flags: &[&str]) -> TestCommand {
-    let url = origin.url("/sent?delay=0.03");
+    let url = origin.url("/sent?delay={delay}");
     let command =
         fetch().current_dir(dir.root()).args(["-i", "rows.csv", "--url", &url, "--json", r#"{"n":{n}}"#]);
     let command = command.args(["-o", "out.jsonl", "--resume", "--summary", "s.json"]);
@@ -54,7 +56,7 @@ fn killed(origin: &Origin, dir: &Dir, flags: &[&str], kills: usize, code: i32) -
 fn only_what_was_in_flight_at_a_kill_arrives_twice() {
     const KILLS: usize = 6;
     let (origin, dir) = (Origin::start(), Dir::new());
-    list(&dir);
+    list(&dir, None);
     let records = killed(&origin, &dir, &[], KILLS, 0);
     assert!(records.values().all(|record| record["status"] == 200));
     let arrivals = arrivals(&origin);
@@ -67,7 +69,7 @@ fn only_what_was_in_flight_at_a_kill_arrives_twice() {
 #[test]
 fn at_most_once_nothing_arrives_twice() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    list(&dir);
+    list(&dir, None);
     let records = killed(&origin, &dir, &["--at-most-once"], 6, 3);
     let arrivals = arrivals(&origin);
     assert!(arrivals.values().all(|count| *count == 1), "{arrivals:?}");
@@ -85,11 +87,13 @@ fn at_most_once_nothing_arrives_twice() {
 
 #[test]
 fn at_most_once_a_workers_end_leaves_uncertain_records() {
+    const SLOW: usize = 40;
     let (origin, dir) = (Origin::start(), Dir::new());
-    list(&dir);
+    list(&dir, Some(SLOW));
     let run = post(&origin, &dir, &["--at-most-once"]).spawn();
-    run.until("requests", || (echoed(&origin).len() > 40).then_some(()));
-    run.workers()[0].signal(Signal::SIGKILL);
+    let body = format!("{{\"n\":{SLOW}}}");
+    run.until("the slow request", || arrivals(&origin).contains_key(&body).then_some(()));
+    run.workers().iter().for_each(|worker| worker.signal(Signal::SIGKILL));
     let output = run.wait().exits(3);
     assert!(arrivals(&origin).values().all(|count| *count == 1), "{output}");
     let records = by_id(parse_lines(dir.read("out.jsonl").as_bytes()));
@@ -102,7 +106,7 @@ fn at_most_once_a_workers_end_leaves_uncertain_records() {
 #[test]
 fn at_most_once_an_orderly_stop_leaves_nothing_uncertain() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    list(&dir);
+    list(&dir, None);
     let run = post(&origin, &dir, &["--at-most-once"]).spawn();
     run.until("requests", || (echoed(&origin).len() > 40).then_some(()));
     run.signal(Signal::SIGINT);

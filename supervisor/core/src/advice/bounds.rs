@@ -42,6 +42,8 @@ pub struct Question<'a> {
     pub hosts: &'a [Host],
     /// Inputs in all, if known.
     pub inputs: Option<u64>,
+    /// The sizes of the first files, in their order; none for requests.
+    pub sizes: &'a [u64],
     /// The machine.
     pub machine: Machine,
     /// Most targets in flight in one worker, if the user says so.

@@ -1,10 +1,16 @@
 //! What a sample says about one target: how long it takes, what it costs, and whether the servers had enough.
 //!
-//! The sample runs in two phases, with few and with many targets in flight. Both pay the same for starting processes,
-//! so the difference between their costs is that of targets alone. If many in flight only make each target slower,
-//! something is saturated: the throughput then is a bound, and not an estimate.
+//! The sample runs in two phases, with few and with many targets in flight. Both pay the same for starting processes
+//! and for the first target of each worker, which takes several times as long as the later ones. So the difference
+//! between their costs is that of targets alone. If many in flight only make each target slower, something is
+//! saturated: the throughput then is a bound, and not an estimate.
+//!
+//! CPU time is taken from the clocks of processes. The time that a worker notes for each target also runs while the
+//! worker waits for a core, so it only says how the CPU time is distributed over the targets.
 
 use std::time::Duration;
+
+use rustc_hash::FxHashSet;
 
 /// Growth of the time per target, from few to many in flight, that shows a queue.
 const QUEUE: f64 = 1.5;
@@ -22,6 +28,21 @@ const REFUSED: f64 = 0.02;
 /// servers are elsewhere, and if they run on the same machine.
 const BUSY: f64 = 0.6;
 const BUSY_BESIDE_SERVERS: f64 = 0.25;
+
+/// CPU time of workers and supervisor to open one connection, in seconds: the difference between 175 tiny pages over 16
+/// and over 40 connections on a core of 2.5 GHz. A phase has far fewer targets for each connection than the whole job.
+pub(super) const CONNECT_S: f64 = 100e-6;
+
+/// The same of a server on this machine.
+pub(super) const ACCEPT_S: f64 = 30e-6;
+
+/// CPU time of workers and supervisor for a request and its record, in seconds, without what the page takes. For pages
+/// of a few bytes that is all there is, and a sample of 200 is too short for the clocks to show it.
+const REQUEST_S: f64 = 20e-6;
+
+/// Time to load the supervisor and to leave it, which it cannot see itself: that of `supervisor --version`, less what
+/// its own clock shows.
+const LOAD_S: f64 = 0.001;
 
 /// One target of the sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,7 +80,7 @@ pub struct Phase {
     pub wall: Duration,
     /// CPU time of the supervisor and its workers.
     pub cpu: Duration,
-    /// CPU time of all other processes of the machine, if it is known.
+    /// CPU time of all other processes, if it is known.
     pub other_cpu: Option<Duration>,
     /// Bytes that the workers read from a disk. What the kernel has in memory does not count.
     pub disk_bytes: u64,
@@ -86,9 +107,20 @@ impl Phase {
     fn expected_s(&self, of: fn(&Attempt) -> u64, mean_bytes: Option<f64>) -> f64 {
         let points: Vec<_> = self.settled().iter().map(|one| (one.bytes as f64, seconds(of(one)))).collect();
         match mean_bytes {
-            Some(bytes) => line_at(&points, bytes),
+            Some(bytes) => Line::through(&points).at(bytes),
             None => mean(&points.iter().map(|(_, s)| *s).collect::<Vec<_>>()),
         }
+    }
+
+    /// Time that the workers noted for all targets, in seconds.
+    fn computed_s(&self) -> f64 {
+        self.attempts.iter().map(|one| seconds(one.cpu_us)).sum()
+    }
+
+    /// Connections that were opened: one for each target that was in flight, or more if there are more hosts.
+    fn connections(&self) -> f64 {
+        let hosts: FxHashSet<_> = self.attempts.iter().map(|one| one.host).collect();
+        f64::from(self.in_flight()).max(hosts.len() as f64)
     }
 
     /// Share of the targets that were refused.
@@ -118,7 +150,7 @@ impl Phase {
     /// the cores busy. More of them only wait for a core, and connecting them costs more than they show.
     #[must_use]
     pub fn worth_in_flight(&self, cores: u32) -> u32 {
-        let cpu_s = self.expected_s(|one| one.cpu_us, None).max(1e-6);
+        let cpu_s = self.expected_s(|one| one.cpu_us, None) + REQUEST_S;
         let latency_s = self.expected_s(|one| one.elapsed_us, None).max(cpu_s);
         super::whole(4.0 * f64::from(cores) * latency_s / cpu_s).max(WORTH_MIN)
     }
@@ -185,8 +217,10 @@ pub struct Measured {
     pub read_s: f64,
     /// The coefficient of variation of its time.
     pub spread: f64,
-    /// CPU time of workers and supervisor, in seconds.
+    /// CPU time of workers and supervisor, in seconds, without connecting.
     pub cpu_s: f64,
+    /// By how much that grows with each byte of a file, in seconds.
+    pub cpu_s_per_byte: f64,
     /// CPU time of the servers, if they run on this machine.
     pub other_cpu_s: f64,
     /// Bytes of a body.
@@ -232,8 +266,11 @@ impl Measured {
             return None;
         }
         let full = if many.attempts.is_empty() { few } else { many };
-        let cpu_s = cpu_s(few, full, mean_bytes);
-        let saturated = saturated(few, many, cpu_s / cores, beside);
+        let cpu = cpu(few, full, mean_bytes, hosts > 0);
+        let cpu_s = cpu.at(mean_bytes.unwrap_or(0.0));
+        // Targets that wait for a core which others have show a busy machine, too.
+        let noted_s = full.computed_s() / full.attempts.len().max(1) as f64;
+        let saturated = saturated(few, many, cpu_s.max(noted_s) / cores, beside);
         // Times in a queue are not those of the targets; and files come from memory the second time.
         let calm = if saturated == Saturated::Nothing && hosts > 0 { full } else { few };
         let latency_s = calm.expected_s(|one| one.elapsed_us, mean_bytes);
@@ -255,12 +292,13 @@ impl Measured {
             read_s: if is_from_disk { (latency_s - again_s).max(0.0) } else { 0.0 },
             spread: variance.sqrt() / latency_s.max(1e-9),
             cpu_s,
+            cpu_s_per_byte: cpu.slope,
             other_cpu_s: others_s,
             bytes,
             slot_bytes: grown.max(2.0 * bytes).max(SLOT_BYTES),
             base_bytes: few.resident_bytes as f64,
             tested: full.in_flight(),
-            overhead_s: start.as_secs_f64() + (full.wall.as_secs_f64() - full.spanned_s()).max(0.0),
+            overhead_s: LOAD_S + start.as_secs_f64() + (full.wall.as_secs_f64() - full.spanned_s()).max(0.0),
             saturated,
             hosts_s: hosts_s(&calm.attempts, hosts),
         })
@@ -277,24 +315,40 @@ impl Measured {
 /// Memory of a connection and its buffers.
 const SLOT_BYTES: f64 = 64.0 * 1024.0;
 
-/// CPU time of one target: what its worker counted for it, without connecting, and its part of what the processes
-/// needed besides. The difference of two phases leaves out what they need to start.
-fn cpu_s(few: &Phase, many: &Phase, mean_bytes: Option<f64>) -> f64 {
-    let counted = many.expected_s(|one| one.cpu_us, mean_bytes);
-    let more = many.attempts.len().saturating_sub(few.attempts.len());
-    if more < 2 * ENOUGH {
-        return counted;
-    }
-    let besides = |phase: &Phase| {
-        phase.cpu.as_secs_f64() - phase.attempts.iter().map(|one| seconds(one.cpu_us)).sum::<f64>()
+/// CPU time of one target, as a line over the size of files. The difference between two phases leaves out what the
+/// processes need to start. The times that the workers noted, scaled to fit that difference, use all targets of the
+/// sample.
+fn cpu(few: &Phase, many: &Phase, mean_bytes: Option<f64>, connects: bool) -> Line {
+    let points = |phase: &Phase| -> Vec<_> {
+        phase.settled().iter().map(|one| (one.bytes as f64, seconds(one.cpu_us))).collect()
     };
-    counted + ((besides(many) - besides(few)) / more as f64).max(0.0)
+    let line = |points: &[(f64, f64)]| match mean_bytes {
+        Some(_) => Line::through(points),
+        None => Line { start: mean(&points.iter().map(|(_, s)| *s).collect::<Vec<_>>()), slope: 0.0 },
+    };
+    let more = many.attempts.len().saturating_sub(few.attempts.len());
+    // A difference of two phases of nearly one size is mostly chance.
+    if more < few.attempts.len().max(2 * ENOUGH) {
+        return line(&points(many));
+    }
+    let connecting = if connects { CONNECT_S * (many.connections() - few.connections()) } else { 0.0 };
+    let took = (many.cpu.as_secs_f64() - few.cpu.as_secs_f64() - connecting).max(0.0);
+    let noted = (many.computed_s() - few.computed_s()).max(1e-9);
+    let Line { start, slope } = line(&[points(few), points(many)].concat());
+    let scale = (took / noted).min(1.0);
+    let besides = (took - noted).max(0.0) / more as f64;
+    let least = if connects { REQUEST_S } else { 0.0 };
+    Line { start: (start * scale + besides).max(least), slope: slope * scale }
 }
 
 /// CPU time of servers on this machine for one target. Other processes may be busy too, and only a saturated machine
 /// tells how much of it matters.
 fn other_cpu_s(full: &Phase, cpu_s: f64, saturated: Saturated) -> f64 {
-    let known = full.other_cpu.map_or(0.0, |cpu| cpu.as_secs_f64() / full.attempts.len().max(1) as f64);
+    let of = |phase: &Phase| {
+        let taken = phase.other_cpu.unwrap_or_default().as_secs_f64();
+        (taken - ACCEPT_S * phase.connections()).max(0.0)
+    };
+    let known = of(full) / full.attempts.len().max(1) as f64;
     match saturated {
         Saturated::Cores(_) => known,
         Saturated::Nothing | Saturated::Servers(_) | Saturated::Network(_) | Saturated::Refused(_) => {
@@ -343,23 +397,34 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
-/// The value at `x` of the line through these points: least squares, where the variance grows as x does. Neither
-/// its start nor its slope is negative.
-fn line_at(points: &[(f64, f64)], x: f64) -> f64 {
-    let weight = |x: f64| 1.0 / x.max(1.0);
-    let sum = |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|&(x, y)| weight(x) * of(x, y)).sum::<f64>();
-    let total = sum(&|_, _| 1.0).max(1e-12);
-    let (x_mean, y_mean) = (sum(&|x, _| x) / total, sum(&|_, y| y) / total);
-    let spread = sum(&|x, _| (x - x_mean).powi(2));
-    let plain = mean(&points.iter().map(|(_, y)| *y).collect::<Vec<_>>());
-    if spread <= 1e-9 {
-        return plain;
+/// What a target takes, by its size.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    start: f64,
+    slope: f64,
+}
+
+impl Line {
+    /// The line through these points: least squares, where the variance grows as `x` does. Neither its start nor its
+    /// slope is negative.
+    fn through(points: &[(f64, f64)]) -> Self {
+        let weight = |x: f64| 1.0 / x.max(1.0);
+        let sum =
+            |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|&(x, y)| weight(x) * of(x, y)).sum::<f64>();
+        let total = sum(&|_, _| 1.0).max(1e-12);
+        let (x_mean, y_mean) = (sum(&|x, _| x) / total, sum(&|_, y| y) / total);
+        let spread = sum(&|x, _| (x - x_mean).powi(2));
+        let plain = mean(&points.iter().map(|(_, y)| *y).collect::<Vec<_>>());
+        let slope = if spread > 1e-9 { sum(&|x, y| (x - x_mean) * (y - y_mean)) / spread } else { 0.0 };
+        match (slope > 0.0, y_mean - slope * x_mean) {
+            (false, _) => Self { start: plain, slope: 0.0 },
+            (true, start) if start >= 0.0 => Self { start, slope },
+            (true, _) => Self { start: 0.0, slope: y_mean / x_mean.max(1e-12) },
+        }
     }
-    let slope = sum(&|x, y| (x - x_mean) * (y - y_mean)) / spread;
-    match (slope > 0.0, y_mean - slope * x_mean) {
-        (false, _) => plain,
-        (true, start) if start >= 0.0 => start + slope * x,
-        (true, _) => y_mean / x_mean.max(1e-12) * x,
+
+    fn at(self, x: f64) -> f64 {
+        self.start + self.slope * x
     }
 }
 

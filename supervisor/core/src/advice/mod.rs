@@ -5,12 +5,14 @@
 //! | `sample` | takes a sample, spread over the hosts |
 //! | `measure` | turns its two phases into what one target takes |
 //! | `bounds` | computes what each resource allows, in targets a second |
+//! | `prediction` | predicts how long the whole input takes |
 //!
 //! Here the smallest bound becomes a recommendation: as many targets in flight as the bottleneck needs to stay busy
 //! (Little, "A Proof for the Queuing Formula L = λW", 1961), and as many workers as they keep busy.
 
 mod bounds;
 mod measure;
+mod prediction;
 mod sample;
 
 use wire::mode::Mode;
@@ -38,9 +40,6 @@ const HEADROOM_OF_FULL: f64 = 1.1;
 
 /// Targets in flight for a worker that computes all the time. Fewer would let it wait for single slow answers.
 const CONCURRENCY_OF_BUSY: f64 = 32.0;
-
-/// Coefficient of variation below which targets that begin together end together.
-const EVEN: f64 = 0.1;
 
 /// Most targets in flight in one worker.
 const CONCURRENCY_MAX: u32 = 16_384;
@@ -148,53 +147,6 @@ impl Question<'_> {
     /// Whether another worker costs more than it brings.
     fn is_small(&self) -> bool {
         self.inputs.is_some_and(|inputs| inputs as f64 * self.measured.cpu_s < SMALL_S)
-    }
-
-    /// Predicts how long the whole input takes.
-    fn predicted_s(&self, bounds: &[Bound], shape: Shape, computes: bool) -> Option<f64> {
-        let inputs = self.inputs?;
-        let Measured { latency_s, overhead_s, .. } = *self.measured;
-        let last_s = if computes { 0.0 } else { latency_s };
-        let rounds = |inputs: u64, in_flight: u32, s: f64| {
-            if self.measured.spread < EVEN {
-                inputs.div_ceil(in_flight.max(1).into()) as f64 * s
-            } else {
-                inputs as f64 * s / f64::from(in_flight.max(1)) + s
-            }
-        };
-        let by_bound = bounds.iter().filter_map(|bound| {
-            let per_s = bound.targets_per_s?;
-            Some(match bound.resource {
-                Resource::Hosts if !matches!(self.measured.saturated, Saturated::Servers(_)) => {
-                    let each = self.each_host().map(|(host, s)| rounds(host.inputs, self.in_flight(host), s));
-                    each.fold(0.0, f64::max)
-                }
-                Resource::Delays if matches!(self.measured.saturated, Saturated::Refused(_)) => {
-                    inputs as f64 / per_s + last_s
-                }
-                // The first one of each host starts at once.
-                Resource::Delays => {
-                    let each =
-                        self.hosts.iter().map(|host| host.inputs.saturating_sub(1) as f64 * host.interval_s);
-                    each.fold(0.0, f64::max) + last_s
-                }
-                Resource::Cpu
-                | Resource::Hosts
-                | Resource::Disk
-                | Resource::Memory
-                | Resource::Descriptors
-                | Resource::Concurrency
-                | Resource::Bandwidth => inputs as f64 / per_s + last_s,
-            })
-        });
-        let in_flight = if computes { shape.workers } else { shape.in_flight };
-        // How long a file waits is a bound of its own.
-        let in_rounds = if self.fetches { rounds(inputs, in_flight, latency_s) } else { 0.0 };
-        let waited = by_bound.fold(in_rounds, f64::max);
-        // All that begin at once must first be begun, one after another.
-        let begins =
-            bounds.iter().find(|bound| bound.resource == Resource::Cpu).and_then(|bound| bound.targets_per_s);
-        Some(overhead_s + waited + begins.map_or(0.0, |per_s| f64::from(in_flight) / per_s))
     }
 
     /// Says in a sentence why this mode fits.

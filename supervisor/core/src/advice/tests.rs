@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::measure::CONNECT_S;
 use super::*;
 
 const MACHINE: Machine = Machine {
@@ -52,7 +53,9 @@ fn phase(pages: Pages, targets: u32, in_flight: u32) -> Phase {
     Phase {
         attempts,
         wall: Duration::from_secs_f64((60.0 + spanned) / 1e3),
-        cpu: Duration::from_secs_f64((30.0 + f64::from(targets) * pages.cpu_ms) / 1e3),
+        cpu: Duration::from_secs_f64(
+            (30.0 + f64::from(targets) * pages.cpu_ms) / 1e3 + f64::from(in_flight) * CONNECT_S,
+        ),
         other_cpu: None,
         disk_bytes: 0,
         resident_bytes: 10_000_000,
@@ -67,18 +70,15 @@ fn host(inputs: u64, limit: Option<u32>, interval_s: f64) -> Host {
     Host { inputs, limit, interval_s }
 }
 
+fn question<'a>(measured: &'a Measured, hosts: &'a [Host]) -> Question<'a> {
+    let inputs = Some(hosts.iter().map(|host| host.inputs).sum());
+    Question { fetches: true, hosts, inputs, sizes: &[], machine: MACHINE, concurrency: None, measured }
+}
+
 /// Advises on pages of these hosts.
 fn ask(pages: Pages, hosts: &[Host]) -> Advice {
-    let inputs = Some(hosts.iter().map(|host| host.inputs).sum());
     let measured = measured(pages);
-    advise(&Question {
-        fetches: true,
-        hosts,
-        inputs,
-        machine: MACHINE,
-        concurrency: None,
-        measured: &measured,
-    })
+    advise(&question(&measured, hosts))
 }
 
 #[test]
@@ -152,6 +152,7 @@ fn files_are_bound_by_the_cores_or_by_the_disk() {
             fetches: false,
             hosts: &[],
             inputs: Some(10_000),
+            sizes: &[],
             machine: MACHINE,
             concurrency: None,
             measured: &measured,
@@ -172,6 +173,7 @@ fn limits_of_user_and_machine_are_bounds_too() {
         fetches: true,
         hosts: &hosts,
         inputs: None,
+        sizes: &[],
         machine: MACHINE,
         concurrency: None,
         measured: &slow,
@@ -227,6 +229,83 @@ fn the_cpu_time_of_files_follows_their_sizes() {
 }
 
 #[test]
+fn time_for_which_a_target_waited_for_a_core_is_no_cpu_time() {
+    // Each computes 0.4 ms, and a third of the time another process has its core.
+    let preempted = |targets, in_flight| {
+        let mut phase = phase(PAGES, targets, in_flight);
+        phase.attempts.iter_mut().for_each(|one| one.cpu_us = 600);
+        phase
+    };
+    let measured = Measured::of(&preempted(18, 8), &preempted(182, 16), &AROUND).unwrap();
+    assert!((measured.cpu_s * 1e3 / 0.4 - 1.0).abs() < 0.05, "{measured:?}");
+}
+
+#[test]
+fn phases_of_one_size_are_not_subtracted() {
+    // The first one took longer, for another reason.
+    let few = phase(PAGES, 200, 2);
+    let few = Phase { cpu: few.cpu * 2, ..few };
+    let measured = Measured::of(&few, &phase(PAGES, 250, 2), &AROUND).unwrap();
+    assert!((measured.cpu_s * 1e3 / 0.4 - 1.0).abs() < 0.05, "{measured:?}");
+}
+
+#[test]
+fn connections_are_opened_once_and_not_for_each_target() {
+    let measured = measured(PAGES);
+    assert!((measured.cpu_s * 1e3 / 0.4 - 1.0).abs() < 0.05, "{measured:?}");
+    let hosts = [host(500, None, 0.0)];
+    let advice = advise(&question(&measured, &hosts));
+    assert_eq!((advice.workers, advice.concurrency), (2, 250), "{advice:#?}");
+    // Starting, connecting, beginning, computing, and waiting for the last one.
+    let seconds = 0.061 + 0.025 + 0.1 + 0.1 + 0.2;
+    assert!((advice.predicted_s.unwrap() / seconds - 1.0).abs() < 0.05, "{advice:#?}");
+}
+
+#[test]
+fn a_page_of_a_few_bytes_takes_at_least_a_request() {
+    // What the sample computed is too little for the clocks of processes.
+    let tiny = Pages { latency_ms: 0.1, cpu_ms: 0.002, capacity: 8.0, ..PAGES };
+    let few = phase(tiny, 25, 8);
+    let many = Phase { cpu: few.cpu, ..phase(tiny, 175, 54) };
+    let measured = Measured::of(&few, &many, &AROUND).unwrap();
+    let advice = advise(&question(&measured, &[host(30_000, None, 0.0)]));
+    assert_eq!(advice.bottleneck().map(|bound| bound.resource), Some(Resource::Cpu), "{advice:#?}");
+    assert_eq!((advice.mode, advice.workers), (Mode::Both, 2), "{advice:#?}");
+}
+
+#[test]
+fn the_last_file_is_waited_for() {
+    let of_sizes = |count: u32| {
+        let mut phase = phase(PAGES, count, 2);
+        for (one, bytes) in phase.attempts.iter_mut().zip([10_000, 20_000, 60_000].iter().cycle()) {
+            (one.bytes, one.cpu_us) = (*bytes, 100 + bytes / 100);
+        }
+        let cpu = Duration::from_micros(phase.attempts.iter().map(|one| one.cpu_us).sum());
+        Phase { cpu, ..phase }
+    };
+    for (sizes, ms) in [
+        (vec![10_000; 300], 150.0 * 0.2),
+        // 50 ms of small ones on each of two cores, and one of 100 ms: at the beginning, and at the end.
+        ([vec![10_000_000], vec![10_000; 500]].concat(), 100.0),
+        ([vec![10_000; 500], vec![10_000_000]].concat(), 150.0),
+    ] {
+        let mean_bytes = Some(sizes.iter().sum::<u64>() as f64 / sizes.len() as f64);
+        let around = Around { hosts: 0, beside: false, mean_bytes, ..AROUND };
+        let measured = Measured::of(&of_sizes(150), &of_sizes(1_500), &around).unwrap();
+        let question = Question {
+            fetches: false,
+            hosts: &[],
+            inputs: Some(sizes.len() as u64),
+            sizes: &sizes,
+            ..question(&measured, &[])
+        };
+        let advice = advise(&question);
+        let predicted_ms = (advice.predicted_s.unwrap() - measured.overhead_s) * 1e3;
+        assert!((predicted_ms / ms - 1.0).abs() < 0.05, "{predicted_ms} ms, not {ms}: {advice:#?}");
+    }
+}
+
+#[test]
 fn a_server_that_refuses_sets_the_pace() {
     // It takes 20 a second. The sample starts with a burst that is mostly refused, and finds that pace in the end.
     let mut many = phase(PAGES, 90, 45);
@@ -241,6 +320,7 @@ fn a_server_that_refuses_sets_the_pace() {
         fetches: true,
         hosts: &hosts,
         inputs: Some(300),
+        sizes: &[],
         machine: MACHINE,
         concurrency: None,
         measured: &measured,
@@ -261,7 +341,7 @@ fn one_host_with_a_long_delay_among_others_is_waited_for() {
 #[test]
 fn nearby_pages_are_probed_with_few_in_flight() {
     let few = |latency_ms| phase(Pages { latency_ms, cpu_ms: 0.5, ..PAGES }, 25, 8);
-    for (latency_ms, in_flight) in [(0.5, 16), (10.0, 160), (1_000.0, 16_000)] {
+    for (latency_ms, in_flight) in [(0.5, 16), (10.0, 154), (1_000.0, 15_385)] {
         assert!(few(latency_ms).worth_in_flight(2).abs_diff(in_flight) <= 1, "{latency_ms} ms");
     }
 }

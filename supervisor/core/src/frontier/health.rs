@@ -1,7 +1,8 @@
 //! Whether a host still answers, whose fault its refusals are, and how much may be retried.
 //!
 //! A refusal (429, 503, a blocked page) is the host's limit or the page's own fault. On a host with a limit, targets that
-//! were refused are served on a later attempt; on a host with broken pages, they are refused again.
+//! were refused are served on a later attempt; on a host with broken pages, they are refused again. Whether it is the
+//! number of requests is decided by [`refusals`](super::refusals).
 //!
 //! A host is given up when nothing but failures came back for a long time. A host that has answered within the last
 //! [`GIVE_UP_AFTER`] never is.
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use wire::record::ErrorKind;
 
 use super::control::Answer;
+use super::refusals::Refusals;
 
 /// A host that has answered before is given up after this time without one answer, and this number of failures in a
 /// row. The pauses after refusals grow to a minute, so this is about 14 requests.
@@ -33,25 +35,6 @@ const DEFERRALS_OF_PAGES_MAX: u8 = 2;
 
 /// Refusals of targets refused before after which pages are to blame, for each target that was served after a refusal.
 const BLAMED_FROM: u8 = 6;
-
-/// Refusals among the last 32 answers from which a host that has no pace yet gets one. Fewer are the mishaps that any
-/// large site has (a 503 now and then); a limit refuses most of what exceeds it.
-const LIMIT_FROM: u32 = 8;
-
-/// The same for a host with few answers so far: this number, and at least a half of its requests. A refusal comes back
-/// sooner than a page, so the first answers alone say little.
-const EARLY_LIMIT_FROM: u32 = 3;
-
-/// Share of the pace at which a host was refused before, below which a limit would not refuse it.
-const FAR_BELOW: f64 = 0.6;
-
-/// Refusals in a row at so low a pace that show that it has nothing to do with them.
-const FAR_BELOW_FROM: u8 = 2;
-
-/// How long a host whose refusals had nothing to do with its pace gets none again, and the refusals among the last 32
-/// answers that end this early.
-const ACQUITTED_FOR: Duration = Duration::from_secs(300);
-const LIMIT_FROM_ACQUITTED: u32 = 24;
 
 /// Refusals in a row that broken pages may explain.
 const RUN_OF_PAGES_MAX: u8 = 3;
@@ -143,9 +126,6 @@ pub(super) struct Health {
     answered_at: Option<Instant>,
     /// Few hosts fail, so this is kept apart.
     failing: Option<Box<Failing>>,
-    /// The last 32 answers, a bit each: whether it was a refusal. And how many there are.
-    recent: u32,
-    answers: u8,
     /// Refusals since the last answer.
     run: u8,
     /// Refusals of targets that were refused before, and targets served after a refusal.
@@ -153,12 +133,8 @@ pub(super) struct Health {
     recovered: u8,
     /// What may be retried, in requests that earn it.
     earned: i32,
-    /// The highest pace at which it refused a request since it last refused many; 0 if it has none.
-    refused_per_s: f64,
-    /// Refusals in a row far below that pace.
-    far_below: u8,
-    /// Until when its refusals are known to have nothing to do with its pace.
-    acquitted_until: Option<Instant>,
+    /// Whether they are about the number of requests.
+    pub(super) refusals: Refusals,
 }
 
 impl Health {
@@ -166,15 +142,11 @@ impl Health {
         Self {
             answered_at: None,
             failing: None,
-            recent: 0,
-            answers: 0,
             run: 0,
             again: 0,
             recovered: 0,
             earned: RETRIES_AT_FIRST * REQUESTS_PER_RETRY,
-            refused_per_s: 0.0,
-            far_below: 0,
-            acquitted_until: None,
+            refusals: Refusals::default(),
         }
     }
 
@@ -183,8 +155,9 @@ impl Health {
         self.answered_at.get_or_insert(now);
     }
 
-    /// Records a request.
-    pub(super) fn on_start(&mut self) {
+    /// Records a request, with so many others in flight.
+    pub(super) fn on_start(&mut self, in_flight: u32) {
+        self.refusals.on_start(in_flight);
         self.earned = (self.earned + 1).min(RETRIES_SAVED_MAX * REQUESTS_PER_RETRY);
     }
 
@@ -216,22 +189,21 @@ impl Health {
     /// Records how an attempt ended at a target that was refused `refusals` times before. Returns what that says about
     /// the load: nothing, if the page is to blame.
     pub(super) fn hear(&mut self, now: Instant, attempt: &Attempt, refusals: u8) -> Answer {
+        let refused = matches!(attempt.answer, Answer::Refused { .. });
+        self.refusals.on_end(refused);
         if let Answer::Served { .. } = attempt.answer {
             self.answered_at = Some(now);
-            self.note(false);
             self.failing = None;
             self.run = 0;
             self.count(0, u8::from(refusals > 0));
             return attempt.answer;
         }
-        let refused = matches!(attempt.answer, Answer::Refused { .. });
         if let Some(kind) = attempt.failure {
             self.fails(now, attempt.sent_at, kind, refused);
         }
         if !refused {
             return attempt.answer;
         }
-        self.note(true);
         self.count(u8::from(refusals > 0), 0);
         self.run = self.run.saturating_add(1);
         // Only while the host serves others.
@@ -239,57 +211,9 @@ impl Health {
         if own_fault { Answer::Unknown } else { attempt.answer }
     }
 
-    fn note(&mut self, refused: bool) {
-        self.recent = self.recent << 1 | u32::from(refused);
-        self.answers = (self.answers + 1).min(32);
-    }
-
-    /// Whether a refusal that may be a mishap is put down to the load, at this pace and with so many in flight.
-    ///
-    /// A limit refuses much of what exceeds it, and nothing far below. So a host that refuses a few requests, and goes
-    /// on when its pace has fallen far, has no limit.
-    pub(super) fn blames_load(&mut self, now: Instant, pace_per_s: Option<f64>, in_flight: u32) -> bool {
-        let limited = self.looks_limited(now, in_flight);
-        let Some(per_s) = pace_per_s else {
-            (self.refused_per_s, self.far_below) = (0.0, 0);
-            return limited;
-        };
-        if limited {
-            (self.refused_per_s, self.far_below) = (per_s, 0);
-            return true;
-        }
-        self.refused_per_s = self.refused_per_s.max(per_s);
-        if per_s >= FAR_BELOW * self.refused_per_s {
-            self.far_below = 0;
-            return true;
-        }
-        // One may be late, or a neighbour's doing. Without a pace, as many as the limit allows would start at once.
-        self.far_below += 1;
-        if self.far_below < FAR_BELOW_FROM {
-            return true;
-        }
-        self.far_below = 0;
-        self.acquitted_until = Some(now + ACQUITTED_FOR);
-        false
-    }
-
     /// How often the pause may have been doubled by refusals of which each may be a page's own fault.
     pub(super) fn doublings(&self) -> u32 {
         u32::from(self.run / RUN_PER_DOUBLING)
-    }
-
-    /// Whether so much is refused that it must be a limit.
-    fn looks_limited(&self, now: Instant, in_flight: u32) -> bool {
-        let refused = self.recent.count_ones();
-        if self.acquitted_until.is_some_and(|until| now < until) {
-            return refused >= LIMIT_FROM_ACQUITTED;
-        }
-        if self.answers == 32 {
-            return refused >= LIMIT_FROM;
-        }
-        // The one that has just come back is still in flight.
-        let sent = u32::from(self.answers).saturating_add(in_flight).saturating_sub(1);
-        refused >= EARLY_LIMIT_FROM && refused * 2 >= sent
     }
 
     fn count(&mut self, again: u8, recovered: u8) {
@@ -480,14 +404,14 @@ mod tests {
         let mut health = Health::new();
         let mut retries = 0;
         for _ in 0..10_000 {
-            health.on_start();
+            health.on_start(0);
             while health.may_retry() {
                 health.on_retry();
                 retries += 1;
             }
         }
         assert_eq!(retries, 10_000 / 5 + 10);
-        (0..10_000).for_each(|_| health.on_start());
+        (0..10_000).for_each(|_| health.on_start(0));
         let saved = (0..1_000)
             .take_while(|_| {
                 health.may_retry() && {

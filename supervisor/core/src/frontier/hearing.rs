@@ -45,7 +45,7 @@ impl Frontier {
                 Some(share) => share.pace_per_s(attempt.sent_at, host.name()),
                 None => host.control.pace_per_s(attempt.sent_at),
             };
-            if !host.health.blames_load(now, pace_per_s, host.in_flight) {
+            if !host.health.refusals.blame_load(now, pace_per_s) {
                 no_limit |= pace_per_s.is_some();
                 answer = Answer::Unknown;
             }

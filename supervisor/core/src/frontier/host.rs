@@ -233,7 +233,7 @@ impl Host {
     pub(super) fn take(&mut self, now: Instant, start: Instant, interval: Duration) -> Option<u64> {
         let taken = self.lane.take(now)?;
         self.control.on_start(start, self.in_flight);
-        self.health.on_start();
+        self.health.on_start(self.in_flight);
         if self.caution == Caution::Unasked {
             self.caution = Caution::Unheard(start + UNHEARD_LASTS);
         }

@@ -14,6 +14,7 @@ mod hearing;
 mod host;
 mod politeness;
 mod rate;
+mod refusals;
 mod shares;
 #[cfg(test)]
 mod simulation;

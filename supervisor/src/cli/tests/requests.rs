@@ -217,10 +217,10 @@ fn submit_sends_the_text_of_a_file() {
     let submitted = |line: &str| {
         let words = line.replace('%', dir);
         match bench.read_words(words.split_whitespace().map(OsString::from)) {
-            Ok(Invocation::Client(order)) => match order.operation {
-                Operation::Submit(submit) => submit.document["json"].as_str().unwrap().to_owned(),
-                other => panic!("{other:?}"),
-            },
+            Ok(Invocation::Client(order)) => {
+                let Operation::Submit(submit) = order.operation else { panic!("{words}") };
+                submit.document["json"].as_str().unwrap().to_owned()
+            }
             Err(Refusal::Usage(error)) => error.to_string(),
             other => panic!("{other:?}"),
         }

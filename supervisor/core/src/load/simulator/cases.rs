@@ -188,11 +188,42 @@ fn the_size_of_a_body_is_no_congestion() {
 fn a_503_now_and_then_does_not_slow_a_host() {
     for fails in [0.01, 0.1, 0.2] {
         for seed in 0..SEEDS {
-            let server = Server { fails, ..threads(8, 0.05) };
+            let server = threads(8, 0.05).failing(fails);
             let mut run = one(&server, 20_000, seed);
             let took_s = run.run(1e6);
             let per_s = run.sites[0].served_per_s(0.0, took_s);
             assert!(per_s > 0.75 * 160.0, "seed {seed}: {fails} fail, {per_s}/s");
+        }
+    }
+}
+
+#[test]
+fn a_short_run_is_not_slowed_by_pages_that_answer_503_by_chance() {
+    // The refused ones come back before the pages that were sent with them.
+    for (fails, max) in [(0.1, 18), (0.1, 2000), (0.15, 18), (0.15, 2000), (0.2, 2000)] {
+        for seed in 0..20 {
+            let server = Server { jitter: 1.0, ..unlimited(0.02) }.failing(fails);
+            let per_host = PerHost::AutoUpTo(NonZeroU32::new(max).unwrap());
+            let took_s = Run::new(config(per_host), vec![(server, 400)], seed).run(1e6);
+            assert!(took_s < 4.0, "{fails} fail, up to {max} in flight, seed {seed}: {took_s} s");
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_answers_503_is_found_and_followed() {
+    let limited = |per_s, burst| Server { says_503: true, ..Server::limited(per_s, burst) };
+    for (per_s, burst) in [(20.0, 0), (30.0, 20)] {
+        for seed in 0..SEEDS {
+            let mut run =
+                one(&turning(limited(per_s, burst), 60.0, limited(per_s / 4.0, 0)), 1_000_000, seed);
+            run.run(100.0);
+            for (from_s, to_s, per_s) in [(20.0, 60.0, per_s), (75.0, 100.0, per_s / 4.0)] {
+                let site = &run.sites[0];
+                let (served, refused) = (site.served_per_s(from_s, to_s), site.refused_share(from_s, to_s));
+                let case = format!("{per_s}/s, burst {burst}, seed {seed}: {served}/s, {refused} refused");
+                assert!(served >= 0.85 * per_s && refused < 0.02, "{case}");
+            }
         }
     }
 }

@@ -270,7 +270,7 @@ impl Run {
             Ending::Lost => (Answer::Lost, Some(ErrorKind::Timeout)),
         };
         let refusals = &mut self.refusals[sent.id as usize];
-        let is_sure = site.server.fails == 0.0;
+        let is_sure = !site.server.says_503;
         let attempt = Attempt { sent_at, answer, failure, is_sure };
         let answer = self.frontier.hear(now, sent.seat, &attempt, *refusals);
         *refusals = refusals.saturating_add(u8::from(ending == Ending::Refused));

@@ -71,6 +71,8 @@ pub(super) struct Server {
     pub(super) jitter: f64,
     /// Longest time for a body; each takes a part of it.
     pub(super) body_s: f64,
+    /// Whether its refusals are plain 503s, which may be mishaps.
+    pub(super) says_503: bool,
     /// Share of the requests that it answers with a 503, whatever their number.
     pub(super) fails: f64,
     /// It answers nothing from the first instant to the second.
@@ -93,6 +95,7 @@ impl Server {
             round_trip_s: 0.001,
             jitter: 0.05,
             body_s: 0.0,
+            says_503: false,
             fails: 0.0,
             outage: None,
             turns: None,
@@ -104,6 +107,11 @@ impl Server {
     pub(super) fn limited(per_s: f64, burst: u32) -> Self {
         let server = Self::new(Capacity::Unlimited { each_s: 0.003 });
         Self { rate: Some(RateLimit::new(per_s, burst)), ..server }
+    }
+
+    /// The same server, which answers this share of the requests with a 503.
+    pub(super) fn failing(self, share: f64) -> Self {
+        Self { fails: share, says_503: true, ..self }
     }
 
     /// A request arrives.

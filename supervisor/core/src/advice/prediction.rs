@@ -1,0 +1,112 @@
+//! How long the whole input takes with what is advised.
+//!
+//! A run starts a supervisor and workers, opens its connections, keeps the bottleneck busy, waits for what is last, and
+//! ends:
+//!
+//! | part | is |
+//! |---|---|
+//! | starting and ending | what the sample took besides its targets |
+//! | opening connections | as many as are in flight or as there are hosts, each at the measured CPU time of one |
+//! | beginning | all targets that are in flight at first are begun one after another |
+//! | working | the largest of what the bounds allow; what begins together and takes equally long ends in rounds |
+//! | ending unevenly | how much longer the last worker computes if files go to whoever is free, in their order |
+//!
+//! Not modelled: how the load of `--mode auto` grows, for what is advised is a fixed load; and what changes after the
+//! sample, such as a server that slows down or files that leave the memory.
+
+use super::Shape;
+use super::bounds::{Bound, Question, Resource};
+use super::measure::{ACCEPT_S, CONNECT_S, Measured, Saturated};
+
+/// Coefficient of variation below which targets that begin together end together.
+const EVEN: f64 = 0.1;
+
+impl Question<'_> {
+    /// Predicts how long the whole input takes, in seconds; `None` if the number of inputs is unknown.
+    pub(super) fn predicted_s(&self, bounds: &[Bound], shape: Shape, computes: bool) -> Option<f64> {
+        let inputs = self.inputs?;
+        let Measured { latency_s, overhead_s, .. } = *self.measured;
+        let in_flight = if computes { shape.workers } else { shape.in_flight };
+        let by_bound = bounds.iter().filter_map(|bound| self.bound_s(bound, inputs));
+        // How long a file waits is a bound of its own.
+        let in_rounds = if self.fetches { self.rounds_s(inputs, in_flight, latency_s) } else { 0.0 };
+        let works_s = by_bound.fold(in_rounds, f64::max);
+        let per_s =
+            bounds.iter().find(|bound| bound.resource == Resource::Cpu).and_then(|bound| bound.targets_per_s);
+        let begins_s = per_s.map_or(0.0, |per_s| f64::from(in_flight) / per_s);
+        let ends_s = self.uneven_s(shape.workers);
+        Some(overhead_s + self.connecting_s(shape) + begins_s + works_s + ends_s)
+    }
+
+    /// How long all targets take if nothing but this bound held them up.
+    fn bound_s(&self, bound: &Bound, inputs: u64) -> Option<f64> {
+        let per_s = bound.targets_per_s?;
+        let last_s = if self.fetches { self.measured.latency_s } else { 0.0 };
+        let at_full_speed = inputs as f64 / per_s + last_s;
+        Some(match (bound.resource, self.measured.saturated) {
+            (Resource::Hosts, Saturated::Servers(_)) | (Resource::Delays, Saturated::Refused(_)) => {
+                at_full_speed
+            }
+            (Resource::Hosts, _) => {
+                let each =
+                    self.each_host().map(|(host, s)| self.rounds_s(host.inputs, self.in_flight(host), s));
+                each.fold(0.0, f64::max)
+            }
+            // The first one of each host starts at once.
+            (Resource::Delays, _) => {
+                let each =
+                    self.hosts.iter().map(|host| host.inputs.saturating_sub(1) as f64 * host.interval_s);
+                each.fold(0.0, f64::max) + last_s
+            }
+            (
+                Resource::Cpu
+                | Resource::Disk
+                | Resource::Memory
+                | Resource::Descriptors
+                | Resource::Concurrency
+                | Resource::Bandwidth,
+                _,
+            ) => at_full_speed,
+        })
+    }
+
+    /// How long targets take that wait `s` each, with so many in flight.
+    fn rounds_s(&self, inputs: u64, in_flight: u32, s: f64) -> f64 {
+        let in_flight = in_flight.max(1);
+        if self.measured.spread < EVEN {
+            inputs.div_ceil(in_flight.into()) as f64 * s
+        } else {
+            inputs as f64 * s / f64::from(in_flight) + s
+        }
+    }
+
+    /// CPU time of opening all connections, on the cores that open them.
+    fn connecting_s(&self, shape: Shape) -> f64 {
+        if !self.fetches {
+            return 0.0;
+        }
+        let connections = f64::from(shape.in_flight).max(self.hosts.len() as f64);
+        let here_s = connections * CONNECT_S / f64::from(shape.workers.clamp(1, self.machine.cores.max(1)));
+        let servers_too = self.measured.other_cpu_s > 0.0;
+        let both_s = connections * (CONNECT_S + ACCEPT_S) / f64::from(self.machine.cores.max(1));
+        if servers_too { here_s.max(both_s) } else { here_s }
+    }
+
+    /// How much longer than the mean the last worker computes, if the next file goes to whoever is free (Graham,
+    /// "Bounds on Multiprocessing Timing Anomalies", 1969). 0 if the sizes of all files are not known.
+    fn uneven_s(&self, workers: u32) -> f64 {
+        if self.inputs.is_none_or(|inputs| inputs > self.sizes.len() as u64) {
+            return 0.0;
+        }
+        let Measured { cpu_s, cpu_s_per_byte, bytes, .. } = *self.measured;
+        let mut free_at = vec![0.0_f64; workers.max(1) as usize];
+        for size in self.sizes {
+            let takes_s = (cpu_s + cpu_s_per_byte * (*size as f64 - bytes)).max(0.0);
+            if let Some(first) = free_at.iter_mut().min_by(|a, b| a.total_cmp(b)) {
+                *first += takes_s;
+            }
+        }
+        let mean_s = free_at.iter().sum::<f64>() / free_at.len() as f64;
+        free_at.into_iter().fold(0.0, f64::max) - mean_s
+    }
+}
