@@ -18,6 +18,7 @@ use crate::proxy::ProxySpec;
 use crate::request::RequestSpec;
 use crate::request_headers::{HeaderScope, is_harmless};
 use crate::robots::product_token;
+use crate::save::SaveSpec;
 use crate::select::blocked::BlockedRules;
 use crate::select::{Each, Field, Preset};
 use crate::table::{Delimited, Typed};
@@ -177,6 +178,8 @@ pub struct FetchSpec {
     pub address_policy: AddressPolicy,
     /// Which answers count as blocked.
     pub blocked: BlockedRules,
+    /// Where bodies are kept as files, if they are.
+    pub save: Option<Box<SaveSpec>>,
     /// What is sent besides the URL and these headers; `None` is a GET without a body.
     pub request: Option<Box<RequestSpec>>,
     /// How connections are made, where it differs from the default.

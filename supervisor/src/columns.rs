@@ -18,6 +18,7 @@ pub(crate) fn table(plan: &Plan) -> Table {
         mapped: plan.then.is_some(),
     };
     let subject = match kinds::of(&plan.work).rules().target {
+        TargetKind::Url if kinds::saved(&plan.work).is_some() => page(PageInput::SavedUrl),
         TargetKind::Url => page(PageInput::Url),
         TargetKind::Path => page(PageInput::Path),
         TargetKind::Lines => Subject::Line,

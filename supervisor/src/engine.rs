@@ -47,6 +47,7 @@ use crate::objects::ObjectError;
 use crate::plan::Plan;
 use crate::robots::RobotsCache;
 use crate::runtime::{Control, Controller, NoWorkers, Observer, Workers};
+use crate::saving::SavingError;
 use crate::shortage;
 
 /// What to do about a run that could not continue.
@@ -86,6 +87,9 @@ pub(crate) enum EngineError {
     /// The manifest of the output cannot be written, or that of an earlier run not be removed.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The directory of saved files cannot be used.
+    #[error(transparent)]
+    Saving(#[from] SavingError),
     /// The cookies cannot be kept.
     #[error(transparent)]
     Cookies(#[from] JarError),
@@ -109,12 +113,14 @@ impl EngineError {
             Self::Output { cause, .. } => cause.system_error(),
             Self::Sitemap(SitemapError::Kept(error)) | Self::SetUp(error) => Some(error),
             Self::Table(error) => error.system_error(),
+            Self::Saving(SavingError::Io { cause, .. }) => Some(cause),
             Self::Manifest(ManifestError::Write { cause, .. } | ManifestError::Remove { cause, .. }) => {
                 Some(cause)
             }
             Self::NoWorkers(_)
             | Self::NotOurs(_)
             | Self::Changed(_)
+            | Self::Saving(SavingError::Taken { .. })
             | Self::Sitemap(_)
             | Self::Cookies(_)
             | Self::Unbalanced(_) => None,

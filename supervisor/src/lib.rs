@@ -31,6 +31,7 @@ pub mod progress;
 pub mod report;
 mod robots;
 pub mod runtime;
+mod saving;
 pub mod service;
 mod shortage;
 mod side_file;

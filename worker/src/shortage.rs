@@ -140,10 +140,15 @@ impl Shortages {
         while let Some(left) = until.checked_duration_since(clock::now()).filter(|left| !left.is_zero()) {
             thread::park_timeout(left);
         }
+        self.show_life();
+        true
+    }
+
+    /// Shows the supervisor that work goes on, although it takes long.
+    pub(crate) fn show_life(&self) {
         if let Some(black_box) = &self.inner.black_box {
             black_box.advance();
         }
-        true
     }
 
     /// Calls `open` until it no longer fails for a shortage, or the worker must give up.
@@ -164,6 +169,11 @@ impl Shortages {
             }
             attempt += 1;
         }
+    }
+
+    /// Makes the worker give up, because this machine cannot do what the job needs.
+    pub(crate) fn give_up(&self, why: String) {
+        self.inner.hopeless.get_or_init(|| why);
     }
 
     /// Returns why the worker must give up, if it must.

@@ -56,6 +56,12 @@ pub enum Origin {
     Bytes,
     /// The encoding of the text.
     Charset,
+    /// The type of the saved file's content.
+    ContentType,
+    /// The file that the body was saved as.
+    File,
+    /// The hash of its content.
+    Sha256,
     /// Headers of the response.
     Headers,
     /// The value carried along under this name.
@@ -97,6 +103,8 @@ pub enum Element {
 pub enum PageInput {
     /// Its URL; the records tell of a response.
     Url,
+    /// The same; the records tell of the file that the body was saved as, too.
+    SavedUrl,
     /// Its path.
     Path,
 }
@@ -130,11 +138,12 @@ impl Table {
         let mut table = Self { columns: Vec::new() };
         let (text, int) = (Kind::One(Element::Text), Kind::One(Element::Int));
         table.push("id", Origin::Id, int);
+        let is_saved = matches!(subject, Subject::Page { input: PageInput::SavedUrl, .. });
         let (fields, is_page, headers, mapped) = match subject {
             Subject::Page { input, fields, each, presets, headers, mapped } => {
                 match input {
                     PageInput::Path => table.push("path", Origin::Path, text),
-                    PageInput::Url => {
+                    PageInput::Url | PageInput::SavedUrl => {
                         table.push("url", Origin::Url, text);
                         table.push("final_url", Origin::FinalUrl, text);
                         table.push("status", Origin::Status, int);
@@ -150,6 +159,11 @@ impl Table {
             table.push("elapsed_ms", Origin::ElapsedMs, Kind::One(Element::Float));
             table.push("bytes", Origin::Bytes, int);
             table.push("charset", Origin::Charset, text);
+        }
+        if is_saved {
+            table.push("content_type", Origin::ContentType, text);
+            table.push("file", Origin::File, text);
+            table.push("sha256", Origin::Sha256, text);
         }
         if headers {
             table.push("headers", Origin::Headers, Kind::Json);
@@ -274,6 +288,19 @@ mod tests {
         assert_eq!(
             names(&table).join(" "),
             "id url final_url status attempts worker elapsed_ms bytes charset sku title links error_kind error_message"
+        );
+        let subject = Subject::Page {
+            input: PageInput::SavedUrl,
+            fields: &[],
+            each: None,
+            presets: &[],
+            headers: false,
+            mapped: false,
+        };
+        assert_eq!(
+            names(&Table::of(subject, &["file".to_owned()])).join(" "),
+            "id url final_url status attempts worker elapsed_ms bytes charset content_type file sha256 keep.file \
+             error_kind error_message"
         );
         let each = Each::parse("li").unwrap();
         let fields = Field::parse_all(&["a=b"]).unwrap();

@@ -39,6 +39,9 @@ impl Origin {
             Self::ElapsedMs => record.elapsed_ms().map_or(Value::Null, Value::Float),
             Self::Bytes => number(record.bytes),
             Self::Charset => text(record.charset),
+            Self::ContentType => text(record.content_type),
+            Self::File => text(record.file),
+            Self::Sha256 => text(record.sha256),
             Self::Headers => record.headers.map_or(Value::Null, Value::of_field),
             Self::Kept(name) => {
                 let found = record.keep.values().find(|(key, _)| key == name);

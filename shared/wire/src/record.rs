@@ -235,6 +235,12 @@ pub struct Record<'a> {
     pub bytes: Option<u64>,
     /// The encoding that the text was decoded from: its WHATWG name in lower case.
     pub charset: Option<&'a str>,
+    /// The type of the saved file's content.
+    pub content_type: Option<&'a str>,
+    /// The file that the body was saved as, relative to the directory of the files.
+    pub file: Option<&'a str>,
+    /// The SHA-256 of its content, in hexadecimal digits.
+    pub sha256: Option<&'a str>,
     /// Headers of the response.
     pub headers: Option<&'a FieldValue>,
     /// What the selectors found.
@@ -284,6 +290,11 @@ impl Record<'_> {
         optional(",\"elapsed_ms\":", self.elapsed_ms(), out);
         optional(",\"bytes\":", self.bytes, out);
         optional(",\"charset\":", self.charset, out);
+        if self.file.is_some() {
+            optional(",\"content_type\":", self.content_type, out);
+            optional(",\"file\":", self.file, out);
+            optional(",\"sha256\":", self.sha256, out);
+        }
         optional(",\"headers\":", self.headers, out);
         let fields_at = out.len();
         if let Some(fields) = &self.fields {

@@ -22,13 +22,16 @@ use crate::outcome::{first_paragraph, without_secrets};
 use crate::plan::{Input, Plan};
 
 /// Flags of local runs, which a job of the service cannot have.
-const NOT_FOR_JOBS: [&str; 14] = [
+const NOT_FOR_JOBS: [&str; 17] = [
     "output",
     "format",
     "split",
     "manifest",
     "resume",
     "overwrite",
+    "save",
+    "save-name",
+    "save-bytes-max",
     "progress",
     "quiet",
     "summary",

@@ -21,6 +21,7 @@ mod program;
 mod proxies;
 mod request;
 mod resolve;
+mod save;
 mod serve;
 mod settings;
 mod values;

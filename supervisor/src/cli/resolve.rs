@@ -10,19 +10,20 @@ use shared::address::AddressPolicy;
 use shared::job::{FetchSpec, MapSpec, ParseSpec, SandboxLevel, Work};
 use shared::request::RequestSpec;
 use shared::request_headers;
-use shared::select::blocked::BlockedRules;
+use shared::select::blocked::{BlockedIf, BlockedRules};
 use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
     AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CsvFlags, ExtractFlags, FetchJob,
-    Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, ShownFlags, UrlFlags, Verb,
+    Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, SaveFlags, ShownFlags,
+    UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::proxies::proxies;
-use super::{Environment, Invocation, csv, disk, program, request, serve};
+use super::{Environment, Invocation, csv, disk, program, request, save, serve};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -41,6 +42,8 @@ struct Run {
     /// `None` if the records are discarded.
     output: Option<OutputFlags>,
     then: Option<MapSpec>,
+    /// `None` if no body is saved.
+    save: Option<SaveFlags>,
     shown: ShownFlags,
     quiet: bool,
 }
@@ -60,6 +63,7 @@ impl Run {
             network,
             output,
             then: program::then(&then, pool)?,
+            save: None,
             shown,
         })
     }
@@ -77,6 +81,7 @@ impl Run {
             network,
             output,
             then: program::then(&then, pool)?,
+            save: None,
             shown,
         })
     }
@@ -90,7 +95,10 @@ pub(super) fn request(
 ) -> Result<Invocation, Problem> {
     let Flags { pool, verb } = flags;
     match verb {
-        Some(Verb::Fetch(fetch)) => run(Run::fetch(&pool, fetch.job, Some(fetch.output))?, env),
+        Some(Verb::Fetch(fetch)) => {
+            let run_flags = Run::fetch(&pool, fetch.job, Some(fetch.output))?;
+            run(Run { save: Some(fetch.save), ..run_flags }, env)
+        }
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, env),
         Some(Verb::Map(map)) => program::map(&pool, map, env).map(|plan| Invocation::Run(Box::new(plan))),
         Some(Verb::Csv(flags)) => csv(&pool, flags, env),
@@ -249,7 +257,12 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
     let politeness = politeness(run.network.as_deref());
     let host_key = host_key(run.network.as_deref());
     let work = match run.network {
-        Some(network) => Work::Fetch(fetch_spec(*network, request, body_bytes_max, &inputs, env)?),
+        Some(network) => {
+            let (saves, repeats) = (run.save, network.blocked_if.contains(&BlockedIf::Repeats));
+            let spec = fetch_spec(*network, request, body_bytes_max, &inputs, env)?;
+            let reads = !fields.is_empty() || !presets.is_empty();
+            Work::Fetch(save::saving(spec, saves, reads, repeats, &place)?)
+        }
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
     let plan = Plan {
@@ -347,6 +360,7 @@ fn fetch_spec(
             AddressPolicyFlag::Any => AddressPolicy::Any,
         },
         blocked,
+        save: None,
         request: request.map(Box::new),
         transport,
         response_headers,

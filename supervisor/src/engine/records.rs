@@ -24,6 +24,7 @@ use crate::learned;
 use crate::plan::{Output, Plan};
 use crate::robots::RobotsCache;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
+use crate::saving::{self, Prepared};
 use crate::sink::SinkError;
 use crate::sink::whole::Totals;
 use crate::summary::ModeRun;
@@ -37,6 +38,7 @@ pub(super) fn run_job(plan: &Plan, context: &mut RunContext<'_>) -> Result<JobRe
         Opened::Ready(destination) => run(plan, *destination, context),
         Opened::Complete(path) => {
             let complete = journal::check_complete(&path, plan).map_err(EngineError::NotOurs)?;
+            clear(plan, context);
             manifest::write(plan, manifest::totals(&complete))?;
             Ok(JobReport::Complete(Box::new(complete)))
         }
@@ -59,15 +61,37 @@ pub(super) fn run(
         committed.store(journal.state.output_bytes, Ordering::Release);
         journal.store.report_to(Arc::clone(committed));
     }
+    let is_recorded = destination.journal.is_some();
+    let _unfinished = match kinds::saved(&plan.work) {
+        Some(save) => {
+            let Prepared { directory, work } = saving::prepare(save, &plan.output)?;
+            if let Some(journal) = &mut destination.journal {
+                journal.store.sync_files_of(directory);
+            }
+            Some(work)
+        }
+        None => None,
+    };
     manifest::remove(plan)?;
     let _signals = context.signals.take().map(Signals::to_run).transpose()?;
     let report = append(plan, destination, context)?;
     context.observer.ended(&report.snapshot());
+    // Without a journal, no run will go on with them.
+    if report.ended.is_complete() || !is_recorded {
+        clear(plan, context);
+    }
     if report.ended.is_complete() {
         let summary = &report.run.summary;
         manifest::write(plan, Totals { ok: summary.ok, failed: summary.failed })?;
     }
     Ok(JobReport::Ran(Box::new(report)))
+}
+
+/// Removes what is left of unfinished files. All that was asked for is done without that.
+fn clear(plan: &Plan, context: &mut RunContext<'_>) {
+    if let Some(Err(error)) = kinds::saved(&plan.work).map(saving::clear) {
+        context.observer.message(&error.to_string());
+    }
 }
 
 /// Reads the sitemaps, if there are any, then runs the targets.

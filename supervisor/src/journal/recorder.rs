@@ -243,7 +243,8 @@ fn commit_all(
         crossbeam_channel::select! {
             recv(queue) -> commit => {
                 let Ok(commit) = commit else { return Ok(store) };
-                output.sync_data().map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
+                let synced = store.sync_files().and_then(|()| output.sync_data());
+                synced.map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
                 store.commit(&commit)?;
                 // The run may have ended meanwhile.
                 settled.map(|settled| settled.send(commit.fresh.iter().collect()));

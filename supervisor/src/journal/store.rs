@@ -8,7 +8,7 @@
 //!
 //! Invariant: a file that this program did not write is never changed.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rustix::fs::syncfs;
 
 use super::fingerprint::Fingerprint;
 use super::identity::Fact;
@@ -83,6 +84,8 @@ pub struct Store {
     newborn: bool,
     /// Receives the committed length of the output.
     committed: Option<Arc<AtomicU64>>,
+    /// The directory of the files that records name.
+    files: Option<File>,
 }
 
 impl Store {
@@ -120,8 +123,14 @@ impl Store {
     fn open_existing(path: &Path) -> Result<(Self, Option<Recorded>), JournalError> {
         let sqlite = |error| JournalError::from_sqlite(path, error);
         let connection = connect(path).map_err(sqlite)?;
-        let mut store =
-            Self { connection: None, path: path.to_owned(), sets: 0, newborn: false, committed: None };
+        let mut store = Self {
+            connection: None,
+            path: path.to_owned(),
+            sets: 0,
+            newborn: false,
+            committed: None,
+            files: None,
+        };
         let ours = is_ours(&connection, path)?;
         // This changes the file, so it comes after the checks. Nothing is synced before `settle`.
         connection.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
@@ -239,6 +248,19 @@ impl Store {
     /// Sets `committed` to the length of the output after each commit.
     pub fn report_to(&mut self, committed: Arc<AtomicU64>) {
         self.committed = Some(committed);
+    }
+
+    /// Makes each commit sync the file system of this directory first, because the records name files in it.
+    pub fn sync_files_of(&mut self, directory: File) {
+        self.files = Some(directory);
+    }
+
+    /// Syncs the files that records name. One call for all of them costs less than one for each.
+    ///
+    /// # Errors
+    /// If they cannot be synced.
+    pub fn sync_files(&self) -> io::Result<()> {
+        self.files.as_ref().map_or(Ok(()), |directory| Ok(syncfs(directory)?))
     }
 
     /// Keeps the journal from here on, because the output is being written.

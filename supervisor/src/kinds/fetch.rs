@@ -66,6 +66,7 @@ impl Kind for Fetch<'_> {
             address_policy: _,
             // A user may find out what blocked pages look like, and resume.
             blocked: _,
+            save,
             request,
             // Decides which servers are reached, and how.
             transport: _,
@@ -82,6 +83,11 @@ impl Kind for Fetch<'_> {
             Fact::new("--header", headers_in_words(headers)),
             Fact::new("--user-agent", agent_in_words(user_agent)),
         ];
+        if let Some(save) = save {
+            facts.push(Fact::new("--save", save.directory.display()));
+            facts.push(Fact::new("--save-name", &save.name));
+            facts.push(Fact::new("--save-bytes-max", save.bytes_max));
+        }
         // Left out if not given, so that journals of earlier versions still fit.
         facts.extend(request.iter().flat_map(|request| request_in_words(request)));
         if !response_headers.is_empty() {

@@ -21,6 +21,7 @@ use shared::job::{MapSpec, Work};
 use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use shared::request::RequestSpec;
+use shared::save::SaveSpec;
 use supervisor_core::pool::Quarantined;
 
 pub(crate) use self::facts::{COMMAND, Fact};
@@ -105,6 +106,14 @@ pub(crate) const fn redirects_max(work: &Work) -> u32 {
     match work {
         Work::Fetch(spec) | Work::Sitemap(spec) => spec.redirects_max,
         Work::Parse(_) | Work::Csv(_) | Work::Map(_) => 0,
+    }
+}
+
+/// Returns where bodies are kept as files, if they are.
+pub(crate) fn saved(work: &Work) -> Option<&SaveSpec> {
+    match work {
+        Work::Fetch(spec) => spec.save.as_deref(),
+        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
     }
 }
 
@@ -246,6 +255,7 @@ mod tests {
             user_agent: String::new(),
             address_policy: AddressPolicy::Public,
             blocked: BlockedRules::default(),
+            save: None,
             request: None,
             transport: TransportSpec::default(),
             response_headers: Vec::new(),

@@ -53,7 +53,12 @@ pub(crate) fn reading(plan: &Plan) -> Option<(Plan, &Sitemaps)> {
     let Work::Fetch(spec) = &plan.work else { return None };
     let plan = Plan {
         // Fetched as the pages are, apart from the size, which the sitemaps protocol sets, and what is sent.
-        work: Work::Sitemap(FetchSpec { body_bytes_max: SITEMAP_BYTES_MAX, request: None, ..spec.clone() }),
+        work: Work::Sitemap(FetchSpec {
+            body_bytes_max: SITEMAP_BYTES_MAX,
+            save: None,
+            request: None,
+            ..spec.clone()
+        }),
         // A robots.txt is about pages, and the user has named these.
         politeness: Politeness { obeys_robots: false, ..plan.politeness },
         inputs: Vec::new(),

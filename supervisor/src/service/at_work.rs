@@ -150,6 +150,7 @@ fn stuck(error: EngineError) -> JobEnd {
         | EngineError::Changed(_)
         | EngineError::Sitemap(_)
         | EngineError::Manifest(_)
+        | EngineError::Saving(_)
         | EngineError::Unbalanced(_) => JobEnd::Failed(error.to_string(), None),
         #[cfg(feature = "objects")]
         EngineError::Object(_) => JobEnd::Failed(error.to_string(), None),

@@ -10,6 +10,7 @@
 
 mod answers;
 mod bans;
+pub mod blobs;
 mod bodies;
 mod broken;
 pub mod charsets;
@@ -54,6 +55,7 @@ struct Origin {
     stats: Stats,
     bombs: Bombs,
     flaky: answers::Flaky,
+    broken: blobs::Broken,
     visits: bans::Visits,
     echoed: echo::Log,
     robots: robots::RobotsKind,
@@ -91,6 +93,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             stats: Stats::default(),
             bombs: Bombs::default(),
             flaky: answers::Flaky::default(),
+            broken: blobs::Broken::default(),
             visits: bans::Visits::default(),
             echoed: echo::Log::default(),
             robots: options.robots,
@@ -115,6 +118,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(bans::routes())
         .merge(redirects::routes())
         .merge(robots::routes())
+        .merge(blobs::routes())
         .merge(sessions::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())

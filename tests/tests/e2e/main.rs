@@ -49,6 +49,7 @@ mod resume;
 mod retries;
 mod robots;
 mod sandbox;
+mod saved;
 mod served;
 mod service;
 mod shortage;

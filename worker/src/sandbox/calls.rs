@@ -118,6 +118,16 @@ const OF_SOCKETS: &[libc::c_long] = &[
     libc::SYS_pipe2,
 ];
 
+/// Calls that a worker may make besides, whatever their arguments, if it saves files.
+const OF_FILES: &[libc::c_long] = &[
+    libc::SYS_mkdirat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    libc::SYS_unlinkat,
+    libc::SYS_ftruncate,
+];
+
 /// The flags of an `open` that writes or creates. Landlock forbids that too, where the kernel has it.
 const WRITES: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | (libc::O_TMPFILE & !libc::O_DIRECTORY);
 
@@ -159,7 +169,7 @@ fn masked(argument: u8, mask: u32, value: impl TryInto<u32>) -> Result<SeccompCo
 }
 
 /// The calls that are allowed with some arguments only: for each, one set of conditions must hold.
-fn conditional(families: Families) -> Result<Vec<(libc::c_long, Vec<All>)>, Error> {
+fn conditional(families: Families, saves: bool) -> Result<Vec<(libc::c_long, Vec<All>)>, Error> {
     let own = std::process::id();
     let one_of = |argument: u8, values: &[i32]| {
         values.iter().map(|value| Ok(vec![is(argument, *value)?])).collect::<Result<Vec<All>, Error>>()
@@ -169,8 +179,14 @@ fn conditional(families: Families) -> Result<Vec<(libc::c_long, Vec<All>)>, Erro
     let ioctls = [libc::FIONBIO, libc::FIONREAD, libc::FIOCLEX, libc::TCGETS];
     let ioctls = ioctls.into_iter().map(|request| Ok(vec![is(1, request)?])).collect::<Result<_, Error>>()?;
     let threads = masked(0, (OF_PROCESSES | OF_THREADS).cast_unsigned(), OF_THREADS)?;
+    let opened = |flags: i32| Ok::<All, Error>(vec![masked(2, WRITES.cast_unsigned(), flags)?]);
+    let mut opens = vec![opened(0)?];
+    if saves {
+        let written = libc::O_RDWR | libc::O_CREAT;
+        opens.extend([opened(written)?, opened(written | libc::O_TRUNC)?]);
+    }
     let mut rules = vec![
-        (libc::SYS_openat, vec![vec![masked(2, WRITES.cast_unsigned(), 0)?]]),
+        (libc::SYS_openat, opens),
         (libc::SYS_mmap, vec![vec![masked(3, UNCOUNTED.cast_unsigned(), libc::MAP_PRIVATE)?]]),
         // As `realloc` calls it, and to no place of the caller's choice.
         (libc::SYS_mremap, vec![vec![masked(3, !libc::MREMAP_MAYMOVE.cast_unsigned(), 0)?]]),
@@ -206,14 +222,15 @@ fn conditional(families: Families) -> Result<Vec<(libc::c_long, Vec<All>)>, Erro
 }
 
 /// Forbids all other calls, for this thread and those that it starts.
-pub(super) fn restrict(families: Families) -> Result<(), Error> {
+pub(super) fn restrict(families: Families, saves: bool) -> Result<(), Error> {
     // The flags of `clone3` are in memory, which a filter cannot read. With ENOSYS, glibc falls back to `clone`.
     let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     install(no_clone3, SeccompAction::Allow, errno(libc::ENOSYS))?;
     let of_sockets: &[libc::c_long] = if families.is_empty() { &[] } else { OF_SOCKETS };
+    let of_files: &[libc::c_long] = if saves { OF_FILES } else { &[] };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        [ANY, ANY_OLD, of_sockets].concat().into_iter().map(|call| (call, Vec::new())).collect();
-    for (call, sets) in conditional(families)? {
+        [ANY, ANY_OLD, of_sockets, of_files].concat().into_iter().map(|call| (call, Vec::new())).collect();
+    for (call, sets) in conditional(families, saves)? {
         rules.insert(call, sets.into_iter().map(SeccompRule::new).collect::<Result<_, _>>()?);
     }
     // An error instead of the end of the process, so that a library can fall back.

@@ -1,9 +1,9 @@
 //! Restricts a worker to what its job needs, before it reads any untrusted input.
 //!
 //! Landlock hides all files except those the job reads, and forbids binding TCP ports, and connecting if the job has
-//! no use for the network. seccomp forbids all system calls except the few that a worker needs, which `calls` lists.
-//! Both apply to the calling thread and to threads that it starts later, so `enter` must run before any other thread
-//! starts.
+//! no use for the network. Only a job that saves files may write, and only below its directory. seccomp forbids all
+//! system calls except the few that a worker needs, which `calls` lists. Both apply to the calling thread and to threads
+//! that it starts later, so `enter` must run before any other thread starts.
 //!
 //! Still allowed are the outgoing connections of a fetch job, and the files needed to resolve names and check
 //! certificates.
@@ -74,14 +74,15 @@ pub(crate) fn enter(job: &JobSpec) -> Result<String, SandboxError> {
         in_force.push("no_new_privs");
     }
     let families = families(&job.work);
-    match restrict_files(&job.sandbox, families) {
+    let saved = saved(&job.work);
+    match restrict_files(&job.sandbox, families, saved) {
         Ok(RulesetStatus::FullyEnforced) => in_force.push("landlock"),
         Ok(status) if require => return Err(SandboxError::Landlock(format!("{status:?}"))),
         Err(error) if require => return Err(SandboxError::Landlock(error.to_string())),
         Ok(RulesetStatus::PartiallyEnforced) => in_force.push("landlock (in part)"),
         Ok(RulesetStatus::NotEnforced) | Err(_) => {}
     }
-    match calls::restrict(families) {
+    match calls::restrict(families, saved.is_some()) {
         Ok(()) => in_force.push("seccomp"),
         Err(error) if require => return Err(SandboxError::Seccomp(error.to_string())),
         Err(_) => {}
@@ -97,9 +98,18 @@ fn families(work: &Work) -> calls::Families {
     }
 }
 
+/// The directory that a job writes files to.
+fn saved(work: &Work) -> Option<&Path> {
+    match work {
+        Work::Fetch(spec) => spec.save.as_ref().map(|save| save.directory.as_path()),
+        Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => None,
+    }
+}
+
 fn restrict_files(
     spec: &SandboxSpec,
     families: calls::Families,
+    saved: Option<&Path>,
 ) -> Result<RulesetStatus, landlock::RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let readable: Vec<(PathBuf, PathFd)> = match &spec.readable {
@@ -122,6 +132,17 @@ fn restrict_files(
     for (path, opened) in readable {
         let rights = if path.is_dir() { read } else { AccessFs::ReadFile.into() };
         ruleset = ruleset.add_rule(PathBeneath::new(opened, rights))?;
+    }
+    if let Some((_, directory)) = saved.map(Path::to_owned).and_then(opened).filter(leads_straight) {
+        // `Refer` is needed to move a file to another directory. A kernel without it forbids that under any rules, and
+        // then there are none.
+        let write = AccessFs::WriteFile
+            | AccessFs::Truncate
+            | AccessFs::MakeReg
+            | AccessFs::MakeDir
+            | AccessFs::RemoveFile
+            | AccessFs::Refer;
+        ruleset = ruleset.add_rule(PathBeneath::new(directory, read | write))?;
     }
     Ok(ruleset.restrict_self()?.ruleset)
 }

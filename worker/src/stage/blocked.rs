@@ -50,6 +50,9 @@ struct Seen<'a> {
     url: Option<&'a Url>,
 }
 
+/// Which rule matches a page, if one does, or why that is not known.
+pub(super) type Judgement = Result<Option<String>, ExtractError>;
+
 impl PageRules {
     pub(super) fn new(spec: &FetchSpec, parse_timeout: Duration) -> anyhow::Result<Self> {
         let (mut bodies, mut fields, mut selectors) = (Vec::new(), Vec::new(), Vec::new());
@@ -69,15 +72,20 @@ impl PageRules {
         Ok(Self { bodies, css, parse_timeout, challenge })
     }
 
-    /// Computes what a target's outcome comes to: `read` does for pages that are not blocked.
+    /// Computes what a target's outcome comes to: `read` does for pages that are not blocked. A page that was `judged`
+    /// is not judged again.
     pub(super) fn apply(
         &self,
         outcome: Outcome,
+        judged: Option<Judgement>,
         recording: &mut Recording,
         read: impl FnOnce(Fetched) -> Findings,
     ) -> Findings {
         match outcome {
-            Ok(fetched) => self.apply_to_page(fetched, recording, read),
+            Ok(fetched) => {
+                let judged = judged.unwrap_or_else(|| self.judge(&fetched));
+                self.apply_to_page(fetched, judged, recording, read)
+            }
             Err(mut failure) => {
                 if let Some(rule) = self.matching_error(&failure) {
                     recording.refused();
@@ -89,15 +97,21 @@ impl PageRules {
         }
     }
 
+    /// Applies the rules to the page of a response.
+    pub(super) fn judge(&self, fetched: &Fetched) -> Judgement {
+        let content_type = fetched.content_type.as_deref();
+        let seen = Seen { body: &fetched.body, content_type, url: Some(&fetched.final_url) };
+        Ok(self.matching(seen)?.map(str::to_owned))
+    }
+
     fn apply_to_page(
         &self,
         fetched: Fetched,
+        judged: Judgement,
         recording: &mut Recording,
         read: impl FnOnce(Fetched) -> Findings,
     ) -> Findings {
-        let content_type = fetched.content_type.as_deref();
-        let seen = Seen { body: &fetched.body, content_type, url: Some(&fetched.final_url) };
-        let product = match self.matching(seen) {
+        let product = match judged {
             Ok(None) => {
                 if let Some(challenge) = &self.challenge {
                     recording.page(mark(challenge, &fetched.body));
@@ -106,7 +120,7 @@ impl PageRules {
             }
             Ok(Some(rule)) => {
                 recording.refused();
-                let message = blocked(fetched.status, rule);
+                let message = blocked(fetched.status, &rule);
                 let kind = ErrorKind::Blocked;
                 Product::Problem(Problem { kind, message, may_pass: true, retry_after: None })
             }
@@ -220,7 +234,7 @@ mod tests {
         let rules = PageRules::new(&spec, Duration::from_secs(5)).unwrap();
         let mut recording = Recording::new(false);
         recording.answered(200, Duration::ZERO);
-        let findings = rules.apply(outcome, &mut recording, |_| Findings::default());
+        let findings = rules.apply(outcome, None, &mut recording, |_| Findings::default());
         let problem = match findings.product {
             Product::Problem(problem) => Some((problem.kind, problem.message, problem.may_pass)),
             Product::Fields(_) | Product::Listing(_) | Product::Robots(..) => None,

@@ -126,6 +126,9 @@ impl Context {
         out: &mut Vec<u8>,
     ) -> Computed {
         let target = waited.target;
+        if let Some(saved) = waited.recording.saved() {
+            findings.bytes = Some(saved.bytes);
+        }
         let ended_us = clock::monotonic_us();
         let elapsed_us = ended_us.saturating_sub(waited.started_us);
         let reply = waited.recording.reply();
@@ -222,6 +225,7 @@ impl Context {
             }
         };
         let input = String::from_utf8_lossy(&target.input);
+        let saved = waited.recording.saved();
         let record = Record {
             id: target.id,
             url: waited.is_url.then_some(&*input),
@@ -233,8 +237,11 @@ impl Context {
             worker: Some(self.slot),
             elapsed_us: Some(elapsed_us),
             // How much of a failed body arrived depends on how the network cut it; records do not.
-            bytes: findings.bytes.filter(|_| error.is_none()),
+            bytes: findings.bytes.filter(|_| error.is_none() || saved.is_some()),
             charset: findings.charset,
+            content_type: saved.map(|saved| saved.content_type.as_str()),
+            file: saved.map(|saved| saved.file.as_str()),
+            sha256: saved.map(|saved| saved.sha256.as_str()),
             headers: recording.headers(),
             fields,
             value: None,

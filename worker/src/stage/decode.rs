@@ -120,6 +120,8 @@ pub(crate) struct Decoder {
     /// The coding that was applied last comes first.
     layers: Vec<Layer>,
     turn: Turn,
+    /// Bytes of the body that the caller has taken out of it.
+    before: u64,
     /// CPU time of all turns but the first, which is too short to be worth a look at the clock.
     spent: Duration,
 }
@@ -143,7 +145,12 @@ impl Decoder {
     /// Creates a decoder for codings in the order in which they were applied.
     pub(crate) fn new(codings: &[Coding]) -> Result<Self, DecodeError> {
         let layers = codings.iter().rev().map(|coding| Layer::new(*coding)).collect::<Result<_, _>>()?;
-        Ok(Self { layers, turn: Turn::default(), spent: Duration::ZERO })
+        Ok(Self { layers, turn: Turn::default(), before: 0, spent: Duration::ZERO })
+    }
+
+    /// Tells that the caller has taken this many bytes out of the body. They count as a part of it.
+    pub(crate) const fn taken_out(&mut self, bytes: u64) {
+        self.before += bytes;
     }
 
     /// Decodes the next piece to the end of `body`, which never grows beyond `bytes_max`, and removes what it has
@@ -160,7 +167,7 @@ impl Decoder {
         let begun = clock::thread_cpu();
         let progress = self.work(input, body, bytes_max)?;
         self.spent += clock::thread_cpu().saturating_sub(begun);
-        let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(self.before.saturating_add(body.len() as u64)).unwrap_or(u32::MAX);
         if self.spent > CPU_FREE.saturating_add(CPU_PER_BYTE.saturating_mul(bytes)) {
             return Err(DecodeError::Slow);
         }
@@ -210,7 +217,8 @@ impl Decoder {
             self.turn.given += given;
             if after.is_empty() {
                 let plain = layer.ready();
-                if (body.len() as u64).saturating_add(plain.len() as u64) > bytes_max {
+                let before = self.before.saturating_add(body.len() as u64);
+                if before.saturating_add(plain.len() as u64) > bytes_max {
                     return Err(DecodeError::TooLarge);
                 }
                 body.extend_from_slice(plain);

@@ -10,6 +10,7 @@
 //! Whatever goes wrong with a target ends as its record; nothing here fails as a whole once it is set up.
 
 mod blocked;
+mod content_length;
 mod context;
 pub(crate) mod csv;
 mod decode;
@@ -22,6 +23,7 @@ mod media_type;
 #[cfg(test)]
 mod mutation;
 mod robots;
+mod save;
 mod sitemap;
 mod warc;
 
@@ -91,8 +93,12 @@ impl Stage {
     pub(crate) fn new(job: &JobSpec, shortages: &Shortages) -> anyhow::Result<Self> {
         Ok(match &job.work {
             Work::Fetch(spec) => Self::Fetch(match client(spec, job.executor, shortages)? {
-                ByClient::Blocking(client) => ByClient::Blocking(Box::new(Fetch::new(*client, spec, job)?)),
-                ByClient::EventLoop(client) => ByClient::EventLoop(Box::new(Fetch::new(*client, spec, job)?)),
+                ByClient::Blocking(client) => {
+                    ByClient::Blocking(Box::new(Fetch::new(*client, spec, job, shortages)?))
+                }
+                ByClient::EventLoop(client) => {
+                    ByClient::EventLoop(Box::new(Fetch::new(*client, spec, job, shortages)?))
+                }
             }),
             Work::Parse(spec) => Self::Parse(Box::new(Parse::new(spec, job, shortages.clone())?)),
             Work::Sitemap(spec) => Self::Sitemap(match client(spec, job.executor, shortages)? {

@@ -14,6 +14,7 @@ mod pool;
 mod program;
 mod proxies;
 mod request;
+mod save;
 mod serve;
 
 use std::num::NonZeroU64;
@@ -35,6 +36,7 @@ pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
 pub(super) use self::program::{MapFlags, RecordProgramFlags};
 pub(super) use self::proxies::{ProxyFlags, StickyFlag};
 pub(super) use self::request::RequestFlags;
+pub(super) use self::save::SaveFlags;
 pub(super) use self::serve::ServeFlags;
 use super::{help, values};
 
@@ -108,6 +110,8 @@ pub(super) enum Verb {
 pub(super) struct FetchFlags {
     #[command(flatten)]
     pub(super) job: FetchJob,
+    #[command(flatten)]
+    pub(super) save: SaveFlags,
     #[command(flatten)]
     pub(super) output: OutputFlags,
 }

@@ -44,6 +44,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             user_agent: "test".to_owned(),
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::default(),
+            save: None,
             request: None,
             transport: TransportSpec::default(),
             response_headers: Vec::new(),

@@ -23,16 +23,19 @@ use shared::kept::Kept;
 use shared::protocol::ExitFault;
 use shared::record::ErrorKind;
 
-use super::body::{Body, content_length, content_type};
+use super::body::{Body, content_type};
 use super::fault::Fault;
 use super::hop::CurrentHop;
+use super::limits::Limits;
 use super::recording::{Recording, Truncated};
 use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::request::Sent;
 use super::rules::Rules;
 use super::scope::{Distance, Homes};
 use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
+use crate::stage::content_length::content_length;
 use crate::stage::decode::{DecodeError, Progress};
+use crate::stage::save::FileSlot;
 
 /// How much to read of a body that is not needed (of a redirect or an error), so that its connection can serve the
 /// next request.
@@ -150,6 +153,9 @@ impl<'a> Exchange<'a> {
             // A header that the user set has precedence over the URL's credentials.
             request.headers_mut().entry(AUTHORIZATION).or_insert(value);
         }
+        if let Some(file) = self.recording.file.as_mut() {
+            file.ask_for_rest(&target::public(self.hop.url.clone()), &mut request);
+        }
         if let Some(cookies) = &self.hop.rules.cookies {
             cookies.send(&self.hop.url, request.headers_mut());
         }
@@ -209,6 +215,9 @@ impl<'a> Exchange<'a> {
             self.recording.refused();
             return self.drain(&head.headers, Next::Done(Err(failure)));
         }
+        if self.recording.file.as_mut().is_some_and(|file| file.refuses(head)) {
+            return self.drain(&head.headers, Next::Request);
+        }
         if let Some(location) = head.headers.get(LOCATION).filter(|_| is_redirect(head.status)) {
             let next = match self.follow(head.status, location) {
                 Ok(()) => Next::Request,
@@ -228,12 +237,43 @@ impl<'a> Exchange<'a> {
             let fetched = self.fetched(content_type(&head.headers), Vec::new());
             return self.stop(Ok(fetched));
         }
-        match Body::begin(&head.headers, self.hop.rules) {
+        let limits = self.limits(head);
+        match Body::begin(&head.headers, self.hop.rules, limits) {
             Ok(body) => {
+                if limits.held_max.is_some() {
+                    self.begin_file(head, limits);
+                }
                 self.phase = Phase::Body(Box::new(body));
                 Flow::Read
             }
-            Err(error) => self.stop(Err(self.hop.undecodable(&error, 0))),
+            Err(error) => self.stop(Err(self.hop.undecodable(&error, 0, limits.bytes_max))),
+        }
+    }
+
+    /// The limits of the body that follows.
+    fn limits(&self, head: &Parts) -> Limits {
+        match (self.hop.rules.saved, &self.recording.file) {
+            (Some(limits), Some(file)) if self.refusal.is_none() => {
+                Limits { rest: file.rest(head), ..limits }
+            }
+            (_, _) => Limits { bytes_max: self.hop.rules.body_bytes_max, held_max: None, rest: None },
+        }
+    }
+
+    fn begin_file(&mut self, head: &Parts, limits: Limits) {
+        if let Some(file) = self.recording.file.as_mut() {
+            file.begin(&target::public(self.hop.url.clone()), head);
+        }
+        if limits.rest.is_some() {
+            // The file is as if it had come at once, and so is its record.
+            self.hop.status = Some(StatusCode::OK.as_u16());
+        }
+    }
+
+    /// Passes what is decoded of the body to its file, if it is saved.
+    fn pass_on(&mut self, all: bool) {
+        if let (Phase::Body(body), Some(file)) = (&mut self.phase, self.recording.file.as_mut()) {
+            body.pass_on(all, file);
         }
     }
 
@@ -242,7 +282,7 @@ impl<'a> Exchange<'a> {
         self.recording.chunk(chunk);
         match &mut self.phase {
             Phase::Body(body) => {
-                let pushed = body.push(chunk, self.hop.rules);
+                let pushed = body.push(chunk);
                 self.progressed(pushed)
             }
             Phase::Drain { left, next } => {
@@ -262,11 +302,17 @@ impl<'a> Exchange<'a> {
     /// Goes on with the work that the last piece of the body left.
     pub(super) fn go_on(&mut self) -> Flow {
         let Phase::Body(body) = &mut self.phase else { return Flow::Stop };
-        let pushed = body.go_on(self.hop.rules);
+        let pushed = body.go_on();
         self.progressed(pushed)
     }
 
+    /// Handles what has become of a piece.
     fn progressed(&mut self, pushed: Result<Progress, DecodeError>) -> Flow {
+        if self.recording.file.as_ref().is_some_and(|file| file.is_lost()) {
+            // It makes no record.
+            return self.stop(Err(self.hop.explain(&Fault::Closed, None)));
+        }
+        self.pass_on(false);
         match pushed {
             Ok(Progress::Done) => Flow::Read,
             Ok(Progress::More) => Flow::Work,
@@ -284,12 +330,13 @@ impl<'a> Exchange<'a> {
             let fetched = self.fetched(content_type, body.cut());
             return self.stop(Ok(fetched));
         }
-        let failure = self.hop.undecodable(error, body.received);
+        let failure = self.hop.undecodable(error, body.received, body.bytes_max());
         self.stop(Err(failure))
     }
 
     /// Handles the end of the body, as HTTP's framing defines it.
     pub(super) fn on_end(&mut self) {
+        self.pass_on(true);
         match mem::replace(&mut self.phase, Phase::Head) {
             Phase::Body(body) => {
                 let outcome = self.conclude(*body);
@@ -303,6 +350,7 @@ impl<'a> Exchange<'a> {
     /// Handles a fault. The connection is gone.
     pub(super) fn on_fault(&mut self, fault: &Fault) {
         self.note_exit_fault(fault);
+        self.pass_on(true);
         // Draining gives up early when it takes long, so the recorded reason cannot say who ended it.
         let why = if self.draining() { Truncated::Unspecified } else { Truncated::Disconnect };
         self.recording.cut(if fault.is_timeout() { Truncated::Time } else { why });
@@ -343,6 +391,11 @@ impl<'a> Exchange<'a> {
     /// Ends the exchange because this machine cannot continue it.
     pub(super) fn give_up(&self, fault: &Fault) -> Outcome {
         Err(self.hop.explain(fault, None))
+    }
+
+    /// The file that the body is saved as, if so much waits for the disk that no more should be read.
+    pub(super) fn file_ahead(&self) -> Option<&FileSlot> {
+        self.recording.file.as_deref().filter(|file| file.is_ahead())
     }
 
     /// Whether the body is read only to keep the connection, which is not worth waiting for.
@@ -417,8 +470,9 @@ impl<'a> Exchange<'a> {
             self.recording.cut(Truncated::Disconnect);
             return Err(self.hop.explain(&Fault::Closed, Some(&body)));
         }
-        let (received, content_type) = (body.received, body.content_type.clone());
-        let body = body.finish().map_err(|error| self.hop.undecodable(&error, received))?;
+        let (received, bytes_max, content_type) =
+            (body.received, body.bytes_max(), body.content_type.clone());
+        let body = body.finish().map_err(|error| self.hop.undecodable(&error, received, bytes_max))?;
         let fetched = self.fetched(content_type, body);
         match self.refusal.take() {
             None => Ok(fetched),

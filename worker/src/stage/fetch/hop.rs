@@ -68,9 +68,9 @@ impl CurrentHop<'_> {
     }
 
     /// Reports a body that cannot be accepted.
-    pub(super) fn undecodable(&self, error: &DecodeError, received: u64) -> Box<Failure> {
+    pub(super) fn undecodable(&self, error: &DecodeError, received: u64, bytes_max: u64) -> Box<Failure> {
         let mut failure = if *error == DecodeError::TooLarge {
-            let message = format!("body over the limit of {} bytes", self.rules.body_bytes_max);
+            let message = format!("body over the limit of {bytes_max} bytes");
             self.failure(ErrorKind::TooLarge, message, false)
         } else {
             self.failure(ErrorKind::Decode, error.to_string(), false)

@@ -14,6 +14,7 @@ pub(crate) mod event_loop;
 mod exchange;
 mod fault;
 mod hop;
+mod limits;
 #[cfg(test)]
 mod parity;
 mod pins;

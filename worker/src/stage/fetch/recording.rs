@@ -20,6 +20,7 @@ use url::Url;
 use super::body::announced;
 use super::is_refusal;
 use super::request::is_about_body;
+use crate::stage::save::{FileSlot, Saved};
 
 /// Archived name of `Transfer-Encoding`, which no longer describes the body as archived.
 const TRANSFER_ENCODING_RENAMED: &str = "x-archive-orig-transfer-encoding";
@@ -90,17 +91,37 @@ pub(crate) struct Recording {
     headers: Option<Box<FieldValue>>,
     /// What the last request says about its proxy.
     exit_use: Option<ExitUse>,
+    /// The file that the body is saved as, if bodies are saved.
+    pub(in crate::stage) file: Option<Box<FileSlot>>,
 }
 
 impl Recording {
     /// Creates a recorder, which keeps no hops unless it is on.
     pub(crate) fn new(on: bool) -> Self {
-        Self { hops: on.then(Vec::new), reply: None, requests: 0, spent: None, headers: None, exit_use: None }
+        Self {
+            hops: on.then(Vec::new),
+            reply: None,
+            requests: 0,
+            spent: None,
+            headers: None,
+            exit_use: None,
+            file: None,
+        }
     }
 
     /// Returns the recorded hops.
     pub(crate) fn hops(&self) -> &[Hop] {
         self.hops.as_deref().unwrap_or_default()
+    }
+
+    /// The file that the body was saved as.
+    pub(in crate::stage) fn saved(&self) -> Option<&Saved> {
+        self.file.as_ref()?.saved()
+    }
+
+    /// Whether the page is in memory, and not only in its file.
+    pub(in crate::stage) fn holds_page(&self) -> bool {
+        self.file.as_ref().is_none_or(|file| file.is_held())
     }
 
     /// How the server answered the last request; `None` if there was no answer.

@@ -13,10 +13,10 @@ use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
 use super::cookies::Cookies;
+use super::limits::Limits;
 use super::pins::Pins;
 use super::request::Sending;
 use super::scope::{Distance, Scope};
-use crate::stage::decode::packed_bytes_max;
 
 /// How much a decoder may hold back of what fits: it decodes a piece at a time.
 const CUT_BYTES_MAX: u64 = 64 * 1024;
@@ -63,6 +63,8 @@ pub(super) struct Rules {
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) body_bytes_max: u64,
+    /// Limits of a body that is saved, if bodies are.
+    pub(super) saved: Option<Limits>,
     /// Whether a body is complete at that limit. Otherwise it is too large.
     pub(super) cuts: bool,
     pub(super) redirects_max: u32,
@@ -93,7 +95,9 @@ impl Rules {
         let mut home = HeaderMap::new();
         home.insert(USER_AGENT, agent);
         home.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        home.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, br, zstd"));
+        // The rest of a file can only be asked for if the file is what was sent.
+        let codings = if spec.save.is_some() { "identity" } else { "gzip, deflate, br, zstd" };
+        home.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
         request_headers::check_together(spec.headers.iter().map(|(name, _)| name.as_str()))?;
         // A user's header replaces the default. If the user gives one twice, both are sent.
         let mut replaced = HashSet::new();
@@ -117,6 +121,11 @@ impl Rules {
             timeout: spec.timeout,
             connect_timeout: spec.connect_timeout,
             body_bytes_max: spec.body_bytes_max,
+            saved: spec.save.as_ref().map(|save| Limits {
+                bytes_max: save.bytes_max,
+                held_max: Some(save.held_max),
+                rest: None,
+            }),
             cuts: false,
             redirects_max: spec.redirects_max,
             gate: Gate::of(spec.address_policy),
@@ -136,6 +145,7 @@ impl Rules {
     pub(super) fn of_robots(&self) -> Self {
         Self {
             body_bytes_max: ROBOTS_BYTES_MAX + CUT_BYTES_MAX,
+            saved: None,
             cuts: true,
             redirects_max: ROBOTS_REDIRECTS_MAX,
             blocked: HeadRules::default(),
@@ -154,12 +164,6 @@ impl Rules {
             Distance::Near => &self.headers.near,
             Distance::Away => &self.headers.away,
         }
-    }
-
-    /// Maximum body bytes before decoding. Without this limit a server could send data for ever that decodes to
-    /// nothing.
-    pub(super) const fn wire_bytes_max(&self) -> u64 {
-        packed_bytes_max(self.body_bytes_max)
     }
 }
 
@@ -187,6 +191,7 @@ pub(super) mod tests {
             user_agent: "muster-test".into(),
             address_policy: AddressPolicy::Any,
             blocked: BlockedRules::of(Vec::new()),
+            save: None,
             request: None,
             transport: TransportSpec::default(),
             response_headers: Vec::new(),

@@ -3,16 +3,22 @@
 use std::io::Cursor;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use shared::job::{FetchSpec, JobSpec, RecordEncoding};
 use shared::protocol::Target;
+use shared::record::FieldValue;
+use shared::save::SaveSpec;
+use shared::select;
 
-use super::response::{Client, Response, conclude, fetch, fetch_interleaved};
+use super::response::{Client, Response, at_once, conclude, fetch, fetch_interleaved};
+use crate::shortage::Shortages;
 use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
 use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::media_type::MediaType;
+use crate::stage::save::{FileSlot, Files};
 use crate::stage::{Blocking, Compute, Interleaved, robots};
 use extract::{Extractor, Kind, Page};
 
@@ -20,21 +26,41 @@ use extract::{Extractor, Kind, Page};
 pub(crate) struct Fetch<C> {
     client: C,
     extractor: Extractor,
+    /// Number of values that it finds in a page.
+    fields: usize,
     rules: PageRules,
     parse_timeout: Duration,
     /// Which groups of a robots.txt apply.
     robots_token: String,
+    /// Where bodies are saved, if they are.
+    files: Option<Files>,
 }
 
 impl<C: Client> Fetch<C> {
-    pub(crate) fn new(client: C, spec: &FetchSpec, job: &JobSpec) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        client: C,
+        spec: &FetchSpec,
+        job: &JobSpec,
+        shortages: &Shortages,
+    ) -> anyhow::Result<Self> {
         if let RecordEncoding::Warc(_) = job.encoding {
             client.name_peers();
         }
         let extractor = Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?;
         let rules = PageRules::new(spec, job.parse_timeout)?;
         let robots_token = spec.product_token().to_owned();
-        Ok(Self { client, extractor, rules, parse_timeout: job.parse_timeout, robots_token })
+        let open = |save: &SaveSpec| {
+            Files::open(save, job.executor, shortages)
+                .with_context(|| format!("cannot open the directory {}", save.directory.display()))
+        };
+        let files = spec.save.as_deref().map(open).transpose()?;
+        let fields = select::names(&job.fields, job.each.as_ref(), &job.presets).len();
+        Ok(Self { client, extractor, fields, rules, parse_timeout: job.parse_timeout, robots_token, files })
+    }
+
+    /// The file of a target, if its body is to be saved.
+    fn file(&self, target: &Target) -> Option<Box<FileSlot>> {
+        self.files.as_ref().filter(|_| !target.is_robots()).map(|files| files.slot(target.id))
     }
 
     pub(crate) fn cookies(&self) -> Option<Cookies> {
@@ -57,29 +83,44 @@ impl<C: Client> Fetch<C> {
         };
         Findings::of_response(fetched, charset, product)
     }
+
+    /// What is known of a page that only its file holds.
+    fn unread(&self, fetched: Fetched) -> Findings {
+        let product = Product::Fields(vec![FieldValue::Null; self.fields]);
+        Findings::of_response(fetched, None, product)
+    }
 }
 
 impl<C: Client> Compute for Fetch<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        conclude(&self.client, context, target, answer, out, |outcome, recording| {
+        conclude(&self.client, context, target, answer, out, |outcome, judged, recording| {
             if target.is_robots() {
                 return robots::read(outcome, &self.robots_token);
             }
-            self.rules.apply(outcome, recording, |fetched| self.read(fetched))
+            match outcome {
+                Ok(fetched) if !recording.holds_page() => self.unread(fetched),
+                outcome => self.rules.apply(outcome, judged, recording, |fetched| self.read(fetched)),
+            }
         })
     }
 }
 
 impl Blocking for Fetch<blocking::Client> {
     fn wait(&mut self, context: &Context, target: &Target) -> Response {
-        fetch(&mut self.client, context, target, Wanted::of(target))
+        let file = self.file(target);
+        let mut response = fetch(&mut self.client, context, target, Wanted::of(target), file);
+        at_once(response.end_file(&self.client, context, target, &self.rules));
+        response
     }
 }
 
 impl Interleaved for Fetch<event_loop::Client> {
     async fn wait(&self, context: &Context, target: &Target) -> Response {
-        fetch_interleaved(&self.client, context, target, Wanted::of(target)).await
+        let file = self.file(target);
+        let mut response = fetch_interleaved(&self.client, context, target, Wanted::of(target), file).await;
+        response.end_file(&self.client, context, target, &self.rules).await;
+        response
     }
 }

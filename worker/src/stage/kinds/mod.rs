@@ -7,4 +7,6 @@ mod sitemap;
 
 pub(crate) use self::fetch::Fetch;
 pub(crate) use self::parse::Parse;
+#[cfg(test)]
+pub(crate) use self::response::at_once;
 pub(crate) use self::sitemap::Sitemap;

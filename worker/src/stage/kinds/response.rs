@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::task;
 use std::time::Duration;
 
 use shared::black_box::Phase;
@@ -9,18 +10,23 @@ use shared::clock;
 use shared::kept::Kept;
 use shared::protocol::Target;
 use shared::record::ErrorKind;
+use url::Url;
 
+use crate::stage::blocked::{Judgement, PageRules};
 use crate::stage::context::{Computed, Context, Waited, run_hook};
 use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::recording::Recording;
-use crate::stage::fetch::{Failure, Outcome, Wanted, blocking, event_loop};
+use crate::stage::fetch::{Failure, Fetched, Outcome, Wanted, blocking, event_loop};
 use crate::stage::findings::Findings;
+use crate::stage::save::{FileSlot, FileTooLarge};
 
 /// What came back for a target, before anything was computed from it.
 #[derive(Debug)]
 pub(crate) struct Response {
     started_us: u64,
     outcome: Outcome,
+    /// What the rules about pages say, if that had to be known before its file has a name.
+    judged: Option<Judgement>,
     recording: Recording,
 }
 
@@ -68,15 +74,17 @@ pub(super) fn fetch(
     context: &Context,
     target: &Target,
     wanted: Wanted,
+    file: Option<Box<FileSlot>>,
 ) -> Response {
     context.begin(target);
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
+    recording.file = file;
     let outcome = match std::str::from_utf8(&target.input) {
         Ok(url) => client.fetch(url, wanted, target.exit, Kept(&target.kept), &mut recording),
         Err(_) => Err(not_utf8()),
     };
-    Response { started_us, outcome, recording }
+    Response { started_us, outcome, judged: None, recording }
 }
 
 /// Fetches a target together with others. The black box names it each time that the work goes on, because a wait is
@@ -86,10 +94,12 @@ pub(super) async fn fetch_interleaved(
     context: &Context,
     target: &Target,
     wanted: Wanted,
+    file: Option<Box<FileSlot>>,
 ) -> Response {
     context.begin(target);
     let started_us = clock::monotonic_us();
     let mut recording = context.recording();
+    recording.file = file;
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
@@ -105,7 +115,69 @@ pub(super) async fn fetch_interleaved(
             .await
         }
     };
-    Response { started_us, outcome, recording }
+    Response { started_us, outcome, judged: None, recording }
+}
+
+impl Response {
+    /// Ends the file of the body, if bodies are saved: with a name if the target has succeeded with a page that the
+    /// rules allow.
+    pub(super) async fn end_file(
+        &mut self,
+        client: &impl Client,
+        context: &Context,
+        target: &Target,
+        rules: &PageRules,
+    ) {
+        let Self { outcome, judged, recording, .. } = self;
+        let Some(file) = &mut recording.file else { return };
+        let url = std::str::from_utf8(&target.input).ok().and_then(|input| Url::parse(input).ok());
+        let allowed = match outcome {
+            Ok(fetched) if file.is_held() => {
+                let begun_us = context.enter(target, Phase::Extract);
+                let judgement = rules.judge(fetched);
+                context.black_box.leave();
+                client.add_stall(Duration::from_micros(clock::monotonic_us().saturating_sub(begun_us)));
+                matches!(judged.insert(judgement), Ok(None))
+            }
+            Ok(_) | Err(_) => true,
+        };
+        let finished = match (&outcome, url) {
+            (Ok(fetched), Some(url)) if allowed => file.finish(url, fetched.content_type.clone()).await,
+            (Err(failure), _) if failure.may_pass => {
+                file.break_off().await;
+                Ok(())
+            }
+            (Ok(_) | Err(_), _) => {
+                file.give_up().await;
+                Ok(())
+            }
+        };
+        if let (Err(FileTooLarge), Ok(fetched)) = (finished, &outcome) {
+            *outcome = Err(Box::new(too_large(fetched)));
+        }
+    }
+}
+
+fn too_large(fetched: &Fetched) -> Failure {
+    Failure {
+        kind: ErrorKind::TooLarge,
+        message: "the file is larger than the file system or the limit of the process (ulimit -f) allows"
+            .to_owned(),
+        final_url: Some(fetched.final_url.clone()),
+        status: Some(fetched.status),
+        bytes: 0,
+        may_pass: false,
+        retry_after: None,
+        page: None,
+    }
+}
+
+/// Does work that never waits, because all that it waits for is done by this thread.
+pub(crate) fn at_once<T>(work: impl Future<Output = T>) -> Option<T> {
+    match pin!(work).poll(&mut task::Context::from_waker(task::Waker::noop())) {
+        task::Poll::Ready(done) => Some(done),
+        task::Poll::Pending => None,
+    }
 }
 
 /// Makes a target's record from its response: `read` computes what it comes to.
@@ -115,11 +187,11 @@ pub(super) fn conclude(
     target: &Target,
     response: Response,
     out: &mut Vec<u8>,
-    read: impl FnOnce(Outcome, &mut Recording) -> Findings,
+    read: impl FnOnce(Outcome, Option<Judgement>, &mut Recording) -> Findings,
 ) -> Computed {
-    let Response { started_us, outcome, mut recording } = response;
+    let Response { started_us, outcome, judged, mut recording } = response;
     let begun_us = context.enter(target, Phase::Extract);
-    let findings = read(outcome, &mut recording);
+    let findings = read(outcome, judged, &mut recording);
     let waited = Waited { target, started_us, begun_us, is_url: true, recording: &recording };
     let computed = context.conclude(&waited, findings, out);
     client.add_stall(computed.computing());

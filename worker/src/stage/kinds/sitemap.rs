@@ -33,8 +33,8 @@ impl<C: Client> Compute for Sitemap<C> {
     type Answer = Response;
 
     fn compute(&self, context: &Context, target: &Target, answer: Response, out: &mut Vec<u8>) -> Computed {
-        conclude(&self.client, context, target, answer, out, |outcome, recording| {
-            self.rules.apply(outcome, recording, |fetched| list(target, fetched))
+        conclude(&self.client, context, target, answer, out, |outcome, _, recording| {
+            self.rules.apply(outcome, None, recording, |fetched| list(target, fetched))
         })
     }
 }
@@ -49,12 +49,12 @@ fn list(target: &Target, fetched: Fetched) -> Findings {
 
 impl Blocking for Sitemap<blocking::Client> {
     fn wait(&mut self, context: &Context, target: &Target) -> Response {
-        fetch(&mut self.client, context, target, Wanted::Listed)
+        fetch(&mut self.client, context, target, Wanted::Listed, None)
     }
 }
 
 impl Interleaved for Sitemap<event_loop::Client> {
     async fn wait(&self, context: &Context, target: &Target) -> Response {
-        fetch_interleaved(&self.client, context, target, Wanted::Listed).await
+        fetch_interleaved(&self.client, context, target, Wanted::Listed, None).await
     }
 }

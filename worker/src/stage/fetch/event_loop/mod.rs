@@ -300,10 +300,16 @@ async fn read_body(exchange: &mut Exchange<'_>, mut body: Incoming) -> Result<()
         while flow == Flow::Work {
             // The timer and the other targets have their turn.
             yield_now().await;
+            if let Some(file) = exchange.file_ahead() {
+                file.caught_up().await;
+            }
             flow = exchange.go_on();
         }
         if flow == Flow::Stop {
             return Ok(());
+        }
+        if let Some(file) = exchange.file_ahead() {
+            file.caught_up().await;
         }
     }
     Ok(())
