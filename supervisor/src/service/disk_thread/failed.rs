@@ -75,11 +75,15 @@ pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> R
         }
     };
     if uploads.is_empty() && document.get("paths").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        let uncertain = ErrorKind::Uncertain.name();
-        return Err(Refused::Conflict(format!(
-            "job {} has no failed inputs, besides those with the error {uncertain}, which are not sent again",
-            retry.of
-        )));
+        let of = retry.of;
+        let why = match document.get("at-most-once").and_then(Value::as_bool) {
+            Some(true) => format!(
+                "job {of} has no failed inputs besides those with the error {}, which are not sent again",
+                ErrorKind::Uncertain.name()
+            ),
+            Some(false) | None => format!("job {of} has no failed inputs"),
+        };
+        return Err(Refused::Conflict(why));
     }
     Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone(), is_local: false })
 }
@@ -102,7 +106,14 @@ fn refuse_rows(retry: &Retry, incoming: &Path, allowed: &Allowed) -> Result<(), 
 
 /// Whether texts of the document would be read in another way if its inputs had columns.
 fn has_templates(document: &Map<String, Value>) -> bool {
-    ["data", "json", "header"].iter().any(|key| document.contains_key(*key))
+    fn is_template(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text.starts_with('@') || text.contains('{'),
+            Value::Array(list) => list.iter().any(is_template),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+        }
+    }
+    ["data", "json", "header"].iter().filter_map(|key| document.get(*key)).any(is_template)
 }
 
 /// Collects URLs of inputs that have no columns.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Served;
+use crate::harness::Origin;
 
 /// Hands in `document`, tries what failed again, and gives both jobs as they ended.
 fn retried(served: &Served, document: &Value, between: impl FnOnce()) -> (Value, Value) {
@@ -74,4 +75,20 @@ fn requests_without_columns_are_made_again_as_they_were() {
     let records = served.records(again["id"].as_u64().unwrap());
     assert_eq!(records[0]["error"]["kind"], "connect", "{records:?}");
     assert_eq!(records[0]["url"], "http://127.0.0.1:1/", "{records:?}");
+}
+
+#[test]
+fn pages_of_a_sitemap_keep_their_columns() {
+    let (origin, served) = (Origin::start(), Served::start(&["--allow-private-addresses"]));
+    let document = json!({
+        "command": "fetch", "sitemap": [origin.url("/sitemap-of?pages=http://127.0.0.1:1/")], "keep": ["lastmod"],
+        "header": ["Accept: text/html"], "retries": 0,
+    });
+    let (first, again) = retried(&served, &document, || {});
+    assert_eq!((&first["counts"]["failed"], &again["counts"]["failed"]), (&json!(1), &json!(1)), "{again}");
+    let records = served.records(again["id"].as_u64().unwrap());
+    assert_eq!(
+        (&records[0]["url"], &records[0]["keep"]),
+        (&json!("http://127.0.0.1:1/"), &json!({"lastmod": null}))
+    );
 }
