@@ -1,7 +1,7 @@
 //! How the bodies of a job become files below one directory: `--save`.
 //!
 //! Everything here is pure. The supervisor parses the [`Template`] and prepares the directory; the workers make
-//! [`names`](name) from it and write the files. Invariant: a name is a relative path of plain components, whatever
+//! [`FileName`]s from it and write the files. Invariant: a name is a relative path of plain components, whatever
 //! the server or the list of URLs says, so no file is outside the directory.
 
 mod name;
