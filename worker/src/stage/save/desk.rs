@@ -172,20 +172,18 @@ impl Desk {
     fn finish(&self, id: u64, part: Part, naming: Naming, done: oneshot::Sender<Finished>) -> io::Result<()> {
         let (directory, shortages) = (Arc::clone(&self.directory), self.shortages.clone());
         let is_slow = part.digest.is_none() && self.has_threads;
-        let work = move || {
-            let saved = place(&directory, &shortages, id, part, &naming)?;
-            let _ = done.send(Finished::Saved(saved));
-            io::Result::Ok(())
-        };
-        if !is_slow {
-            return work();
-        }
-        let (directory, shortages) = (Arc::clone(&self.directory), self.shortages.clone());
-        let work = move || {
-            if let Err(error) = work() {
+        let work = move || match place(&directory, &shortages, id, part, &naming) {
+            Ok(saved) => drop(done.send(Finished::Saved(saved))),
+            Err(error) => {
+                // Before the answer, or else the target could get a record that says nothing of an error.
                 give_up(&directory, &shortages, id, &error);
+                drop(done);
             }
         };
+        if !is_slow {
+            work();
+            return Ok(());
+        }
         thread::Builder::new().name("file".to_owned()).spawn(work).map(drop)
     }
 }
@@ -224,10 +222,10 @@ fn place(
 /// Ends this worker for an error of the disk. What is there of the file is not to be continued: nobody knows which
 /// bytes are in it.
 fn give_up(directory: &Directory, shortages: &Shortages, id: u64, error: &io::Error) {
-    // It may fail as well. The file itself is of no use without its notes.
-    let _ = directory.remove_unfinished(id);
     let place = directory.spec.directory.display();
     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let advice = if full { "; free some space" } else { "" };
     shortages.give_up(format!("cannot save to {place}: {error}{advice}"));
+    // It may fail as well. The file itself is of no use without its notes.
+    let _ = directory.remove_unfinished(id);
 }

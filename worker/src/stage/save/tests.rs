@@ -246,6 +246,24 @@ fn a_disk_that_says_no_ends_the_worker_and_not_the_input() {
 }
 
 #[test]
+fn a_worker_that_cannot_name_a_file_is_at_its_end_before_the_target_goes_on() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sha256 = save(&open(other.path(), "{id}"), 0, "http://h/", b"body").sha256;
+    for name in ["0".to_owned(), format!("0~{}", &sha256[..16]), format!("~{sha256}.txt")] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let shortages = Shortages::default();
+    let spec = open(dir.path(), "{id}").inner.directory.spec.clone();
+    let files = Files::open(&spec, Executor::EventLoop, &shortages).unwrap();
+    let mut slot = files.slot(0);
+    slot.begin(&parsed("http://h/"), &head(200, &[]));
+    slot.push(b"body".to_vec());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let finished = runtime.block_on(slot.finish(parsed("http://h/"), None));
+    assert!(shortages.hopeless().is_some(), "{finished:?}, {:?}", slot.saved());
+}
+
+#[test]
 fn after_an_error_of_the_disk_nothing_has_a_name_or_is_continued() {
     let dir = tempfile::tempdir().unwrap();
     let shortages = Shortages::default();
