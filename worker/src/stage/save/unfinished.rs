@@ -37,8 +37,12 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     /// A file with these notes that has `bytes` bytes. Its last byte is asked for again if nothing else is missing, so
-    /// that there is something to ask for.
+    /// that there is something to ask for. A file that is too long cannot be continued: what its server called the rest
+    /// was something else.
     pub(super) fn new(notes: Notes, bytes: u64) -> Option<Self> {
+        if notes.total.is_some_and(|total| bytes > total) {
+            return None;
+        }
         let last = notes.total.map_or(u64::MAX, |total| total.saturating_sub(1));
         let offset = bytes.min(last);
         (offset > 0).then_some(Self { notes, offset })
@@ -146,13 +150,13 @@ mod tests {
             (Some(10), 4, "rows 4-9/10", false),
             (Some(10), 4, "bytes */10", false),
             (Some(10), 10, "bytes 9-9/10", true),
-            (Some(10), 99, "bytes 9-9/10", true),
             (None, 4, "bytes 4-9/10", true),
         ] {
             let unfinished = Unfinished::new(notes(total), bytes).unwrap();
             let headers = headers(&[(CONTENT_RANGE, range), (ETAG, "\"a\"")]);
             assert_eq!(unfinished.total_of_rest(&headers).is_some(), want, "{total:?} {bytes} {range}");
         }
+        assert_eq!(Unfinished::new(notes(Some(10)), 11), None, "too long");
         assert_eq!(Unfinished::new(notes(None), 0), None);
         assert_eq!(Unfinished::new(notes(Some(1)), 1), None);
     }
