@@ -79,7 +79,7 @@ fn requests_without_columns_are_made_again_as_they_were() {
 
 #[test]
 fn pages_of_a_sitemap_keep_their_columns() {
-    let (origin, served) = (Origin::start(), Served::start(&["--allow-private-addresses"]));
+    let (origin, served) = (Origin::start(), Served::start(&[]));
     let document = json!({
         "command": "fetch", "sitemap": [origin.url("/sitemap-of?pages=http://127.0.0.1:1/")], "keep": ["lastmod"],
         "header": ["Accept: text/html"], "retries": 0,
