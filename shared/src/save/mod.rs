@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::name::{FileName, NAME_BYTES_MAX};
 pub use self::template::{Subject, Template, TemplateError};
 
-/// Directory for what is not complete, in the directory of the files. No [`FileName`] begins like this.
+/// Directory of unfinished files, inside the directory of the saved ones. No [`FileName`] begins with this name.
 pub const WORK_DIRECTORY: &str = ".muster";
 
 /// How [`SaveSpec::work`] begins if no later run can go on with its files, because nothing records what is done.

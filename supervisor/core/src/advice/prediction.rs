@@ -8,7 +8,7 @@
 //! | starting and ending | what the sample took besides its targets |
 //! | opening connections | as many as are in flight or as there are hosts, each at the measured CPU time of one |
 //! | working | the largest of what the bounds allow; what begins together and takes equally long ends in rounds |
-//! | ending unevenly | how much longer the last worker computes if files go to whoever is free, in their order |
+//! | ending unevenly | how much longer the last worker computes if each file goes to the next free one, in list order |
 //!
 //! Targets are begun one after another, which takes the cores a while. So every bound but theirs is reached later.
 //!
