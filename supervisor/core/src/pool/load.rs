@@ -106,32 +106,26 @@ impl Pool {
         }
     }
 
+    /// Places that are taken: by targets in flight, and by those that keep theirs until their record is committed.
     fn in_flight(&self) -> u32 {
-        u32::try_from(self.ledger.counts().assigned).unwrap_or(u32::MAX)
+        u32::try_from(self.ledger.counts().assigned + self.unsettled.len() as u64).unwrap_or(u32::MAX)
     }
 
-    /// Targets in flight, without those that are with slow hosts. More of the latter need nothing but memory and
+    /// The same, without those that are with slow hosts. More of the latter need nothing but memory and
     /// descriptors, and take no place away from others.
     fn awake(&self) -> u32 {
         self.in_flight().saturating_sub(u32::try_from(self.asleep).unwrap_or(u32::MAX))
     }
 
-    /// Targets that keep their places although they have ended.
-    fn unsettled(&self) -> u32 {
-        u32::try_from(self.unsettled.len()).unwrap_or(u32::MAX)
-    }
-
     /// Whether one more target may be in flight.
     pub(super) fn has_room(&self) -> bool {
-        let unsettled = self.unsettled();
         match &self.total {
             Some(total) => {
-                self.awake() + unsettled < total.in_flight_max()
-                    && self.in_flight() + unsettled < total.room().in_flight_max.max(1)
+                self.awake() < total.in_flight_max() && self.in_flight() < total.room().in_flight_max.max(1)
             }
             None => {
                 let places = self.slots.len().saturating_mul(self.config.concurrency as usize);
-                !self.config.settles || ((self.in_flight() + unsettled) as usize) < places
+                !self.config.settles || (self.in_flight() as usize) < places
             }
         }
     }
@@ -146,7 +140,7 @@ impl Pool {
 
     /// Records that an assigned target ended.
     pub(super) fn count_end(&mut self, now: Instant, answer: Answer) {
-        let in_flight = self.awake() + self.unsettled();
+        let in_flight = self.awake();
         if let Some(total) = &mut self.total {
             total.on_end(now, in_flight, answer == Answer::Lost);
         }
