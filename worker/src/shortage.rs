@@ -90,6 +90,8 @@ struct Inner {
 struct State {
     /// Number of waiting operations.
     waiting: u64,
+    /// Number of operations that lack nothing and take long all the same.
+    long: u64,
     /// Start of the current shortage: since then operations have waited and none has succeeded.
     since: Option<Instant>,
     /// End of the last wait.
@@ -108,8 +110,17 @@ impl Shortages {
         let goes_on = state.waiting > 0 || state.last.is_some_and(|last| now.duration_since(last) < GAP);
         state.since = state.since.filter(|_| goes_on).or(Some(now));
         state.waiting += 1;
-        self.show(state.waiting);
+        self.show(&state);
         Waiting { shortages: self.clone() }
+    }
+
+    /// Begins an operation that may take longer than the supervisor allows a target, and that no target is to blame
+    /// for. It lasts until the guard is dropped.
+    pub(crate) fn begin_long(&self) -> Long {
+        let mut state = self.lock();
+        state.long += 1;
+        self.show(&state);
+        Long { shortages: self.clone() }
     }
 
     /// Notes a success: the resource is available again.
@@ -181,9 +192,9 @@ impl Shortages {
         self.inner.hopeless.get().map(String::as_str)
     }
 
-    fn show(&self, waiting: u64) {
+    fn show(&self, state: &State) {
         if let Some(black_box) = &self.inner.black_box {
-            black_box.set_waiting(waiting);
+            black_box.set_waiting(state.waiting + state.long);
         }
     }
 
@@ -203,7 +214,21 @@ impl Drop for Waiting {
         let mut state = self.shortages.lock();
         state.waiting -= 1;
         state.last = Some(clock::now());
-        self.shortages.show(state.waiting);
+        self.shortages.show(&state);
+    }
+}
+
+/// An operation that takes long. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Long {
+    shortages: Shortages,
+}
+
+impl Drop for Long {
+    fn drop(&mut self) {
+        let mut state = self.shortages.lock();
+        state.long -= 1;
+        self.shortages.show(&state);
     }
 }
 
@@ -245,6 +270,20 @@ mod tests {
         let refused = shortages.until_met(|| Err::<(), _>(io::ErrorKind::NotFound.into())).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::NotFound);
         assert_eq!(shortages.hopeless(), None);
+    }
+
+    #[test]
+    fn a_long_operation_excuses_the_worker_and_is_no_shortage() {
+        let (black_box, page) = BlackBox::create().unwrap();
+        drop(page);
+        let black_box = Arc::new(black_box);
+        let shortages = Shortages::shown_in(Arc::clone(&black_box));
+        let long = shortages.begin_long();
+        assert_eq!((black_box.read().waiting, shortages.lock().since), (1, None));
+        drop(shortages.begin());
+        assert_eq!(black_box.read().waiting, 1, "the long one goes on");
+        drop(long);
+        assert_eq!(black_box.read().waiting, 0);
     }
 
     #[test]

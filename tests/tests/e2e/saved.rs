@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use e2e::origin::blobs::Content;
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::{Dir, MODES, Origin, TestCommand, by_id, fetch, kind, normalised, parse_lines};
@@ -123,10 +123,12 @@ fn a_body_that_breaks_off_is_continued_within_its_attempts() {
         let (origin, dir) = (Origin::start(), Dir::new());
         let path = "/blob/a";
         let url = origin.url(&format!("{path}?bytes=5000000&break_at={}{flags}", 2 << 20));
-        let output = save(&dir, "d", &["--mode", mode]).urls([url]).run().exits(0);
+        let headers = ["--response-header", "content-length", "--response-header", "content-range"];
+        let output = save(&dir, "d", &["--mode", mode]).args(headers).urls([url]).run().exits(0);
         let records = output.records();
         check(&dir.path("d"), &records);
         assert_eq!(records[0]["sha256"], hash("a", 5_000_000), "{mode}");
+        assert_eq!(records[0]["headers"], json!({ "content-length": "5000000" }), "{mode}");
         assert_eq!(
             (&records[0]["attempts"], &records[0]["status"]),
             (&2.into(), &200.into()),
@@ -152,7 +154,8 @@ fn a_wrong_rest_is_not_joined_to_a_file() {
 #[test]
 fn a_file_that_the_system_does_not_allow_is_too_large_and_the_others_are_saved() {
     let (origin, dir) = (Origin::shared(), Dir::new());
-    let urls = ["/blob/a?bytes=3000000", "/blob/b?bytes=1000"].map(|path| origin.url(path));
+    // Fetched to its end, the first one would take longer than the timeout.
+    let urls = ["/blob/a?bytes=1000000000000", "/blob/b?bytes=1000"].map(|path| origin.url(path));
     for mode in ["sequential", "concurrent"] {
         let flags = ["--mode", mode, "-o", "-"];
         let run = save(&dir, mode, &flags).urls(&urls);
@@ -161,6 +164,7 @@ fn a_file_that_the_system_does_not_allow_is_too_large_and_the_others_are_saved()
         check(&dir.path(mode), &records);
         let records = by_id(records);
         assert_eq!(kind(&records[&0]), "too_large", "{mode}");
+        assert!(records[&0]["error"]["message"].as_str().unwrap().contains("ulimit -f"), "{mode}");
         assert_eq!(records[&1]["sha256"], hash("b", 1000), "{mode}");
     }
 }

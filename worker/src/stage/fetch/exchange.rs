@@ -197,7 +197,7 @@ impl<'a> Exchange<'a> {
             cookies.keep(&self.hop.url, &head.headers);
         }
         self.recording.head(head, keeps_cookies.is_some());
-        self.recording.keep_headers(&self.hop.rules.response_headers, &head.headers);
+        self.recording.keep_headers(&self.hop.rules.response_headers, head);
         if !leaves_undone(head) {
             self.spend();
         }
@@ -311,6 +311,11 @@ impl<'a> Exchange<'a> {
         if self.recording.file.as_ref().is_some_and(|file| file.is_lost()) {
             // It makes no record.
             return self.stop(Err(self.hop.explain(&Fault::Closed, None)));
+        }
+        if let Some(error) = self.recording.file.as_ref().and_then(|file| file.too_large()) {
+            let Phase::Body(body) = &self.phase else { return Flow::Stop };
+            let failure = self.hop.unsavable(error, body.received);
+            return self.stop(Err(failure));
         }
         self.pass_on(false);
         match pushed {

@@ -13,6 +13,7 @@ use super::retry_after::retry_after;
 use super::rules::Rules;
 use super::{Failure, target};
 use crate::stage::decode::DecodeError;
+use crate::stage::save::FileTooLarge;
 
 /// The current hop of an exchange.
 pub(super) struct CurrentHop<'a> {
@@ -75,6 +76,13 @@ impl CurrentHop<'_> {
         } else {
             self.failure(ErrorKind::Decode, error.to_string(), false)
         };
+        failure.bytes = received;
+        failure
+    }
+
+    /// Reports that the body, of which `received` bytes have come, cannot be a file.
+    pub(super) fn unsavable(&self, error: FileTooLarge, received: u64) -> Box<Failure> {
+        let mut failure = self.failure(ErrorKind::TooLarge, error.to_string(), false);
         failure.bytes = received;
         failure
     }

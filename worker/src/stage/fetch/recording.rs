@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{HOST, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use shared::clock;
@@ -186,15 +186,24 @@ impl Recording {
     }
 
     /// Records the wanted headers of a response. Several lines of one name are a list, because some headers, such as
-    /// `Set-Cookie`, cannot be joined.
-    pub(super) fn keep_headers(&mut self, wanted: &[HeaderName], headers: &HeaderMap) {
+    /// `Set-Cookie`, cannot be joined. Those of the rest of a file are made those of the whole.
+    pub(super) fn keep_headers(&mut self, wanted: &[HeaderName], head: &Parts) {
         if wanted.is_empty() {
             return;
         }
+        let rest = self.file.as_ref().and_then(|file| file.rest(head));
         let text =
             |value: &HeaderValue| FieldValue::Text(String::from_utf8_lossy(value.as_bytes()).into_owned());
         let found = wanted.iter().filter_map(|name| {
-            let mut values: Vec<_> = headers.get_all(name).iter().map(text).collect();
+            match rest {
+                Some(_) if name == CONTENT_RANGE => return None,
+                Some(rest) if name == CONTENT_LENGTH => {
+                    let whole = (rest.offset + rest.bytes).to_string();
+                    return Some((name.as_str().to_owned(), FieldValue::Text(whole)));
+                }
+                Some(_) | None => {}
+            }
+            let mut values: Vec<_> = head.headers.get_all(name).iter().map(text).collect();
             let last = values.pop()?;
             if values.is_empty() {
                 return Some((name.as_str().to_owned(), last));

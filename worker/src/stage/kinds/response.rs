@@ -152,17 +152,16 @@ impl Response {
                 Ok(())
             }
         };
-        if let (Err(FileTooLarge), Ok(fetched)) = (finished, &outcome) {
-            *outcome = Err(Box::new(too_large(fetched)));
+        if let (Err(error), Ok(fetched)) = (finished, &outcome) {
+            *outcome = Err(Box::new(too_large(fetched, error)));
         }
     }
 }
 
-fn too_large(fetched: &Fetched) -> Failure {
+fn too_large(fetched: &Fetched, error: FileTooLarge) -> Failure {
     Failure {
         kind: ErrorKind::TooLarge,
-        message: "the file is larger than the file system or the limit of the process (ulimit -f) allows"
-            .to_owned(),
+        message: error.to_string(),
         final_url: Some(fetched.final_url.clone()),
         status: Some(fetched.status),
         bytes: 0,

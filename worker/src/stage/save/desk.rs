@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use shared::save::Subject;
@@ -17,13 +18,17 @@ use super::sniff;
 use super::unfinished::{Notes, Unfinished};
 use crate::shortage::Shortages;
 
+/// Largest file that the thread which writes may read again.
+const READ_AT_ONCE_MAX: u64 = 8 * 1024 * 1024;
+
 /// A step of the file of one input.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The body begins. Without notes, it cannot be continued if it breaks off.
-    Begin(Option<Notes>),
-    /// The body goes on where an unfinished file ends.
-    Continue(Unfinished),
+    /// The body begins. Without notes, it cannot be continued if it breaks off. The flag is set if it becomes larger
+    /// than the system allows.
+    Begin(Option<Notes>, Arc<AtomicBool>),
+    /// The body goes on where an unfinished file ends, with the same flag.
+    Continue(Unfinished, Arc<AtomicBool>),
     /// The next piece.
     Write(Vec<u8>),
     /// The body has broken off; answers when nothing is left to do for it.
@@ -59,6 +64,7 @@ struct Part {
     digest: Option<Digest>,
     /// Whether there are notes beside it.
     has_notes: bool,
+    is_too_large: Arc<AtomicBool>,
 }
 
 /// The files under way.
@@ -94,8 +100,8 @@ impl Desk {
 
     fn step(&mut self, id: u64, step: Step) -> io::Result<()> {
         match step {
-            Step::Begin(notes) => self.begin(id, notes.as_ref()),
-            Step::Continue(unfinished) => self.go_on(id, &unfinished),
+            Step::Begin(notes, is_too_large) => self.begin(id, notes.as_ref(), is_too_large),
+            Step::Continue(unfinished, is_too_large) => self.go_on(id, &unfinished, is_too_large),
             Step::Write(bytes) => self.write(id, &bytes),
             Step::BreakOff(done) => {
                 let part = self.parts.remove(&id).flatten();
@@ -126,7 +132,7 @@ impl Desk {
         }
     }
 
-    fn begin(&mut self, id: u64, notes: Option<&Notes>) -> io::Result<()> {
+    fn begin(&mut self, id: u64, notes: Option<&Notes>, is_too_large: Arc<AtomicBool>) -> io::Result<()> {
         // The notes before the file, so that they never tell of other content; and the file, so that no other name of
         // it, which some file systems need for a moment, is written to.
         self.directory.remove_unfinished(id)?;
@@ -134,16 +140,20 @@ impl Desk {
         if let Some(notes) = notes {
             self.directory.write_notes(id, notes)?;
         }
-        let part = Part { file, digest: Some(Digest::default()), has_notes: notes.is_some() };
+        let part = Part { file, digest: Some(Digest::default()), has_notes: notes.is_some(), is_too_large };
         self.parts.insert(id, Some(part));
         Ok(())
     }
 
-    fn go_on(&mut self, id: u64, unfinished: &Unfinished) -> io::Result<()> {
+    fn go_on(&mut self, id: u64, unfinished: &Unfinished, is_too_large: Arc<AtomicBool>) -> io::Result<()> {
         let mut file = self.open(id, false)?;
+        if file.metadata()?.len() < unfinished.offset {
+            let shorter = "an unfinished file has become shorter; only Muster may change what is in .muster";
+            return Err(io::Error::other(shorter));
+        }
         file.set_len(unfinished.offset)?;
         file.seek(SeekFrom::Start(unfinished.offset))?;
-        self.parts.insert(id, Some(Part { file, digest: None, has_notes: true }));
+        self.parts.insert(id, Some(Part { file, digest: None, has_notes: true, is_too_large }));
         Ok(())
     }
 
@@ -152,6 +162,7 @@ impl Desk {
         match part.file.write_all(bytes) {
             // A limit of the user or of the file system. No other input meets it.
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                part.is_too_large.store(true, Ordering::Release);
                 self.parts.insert(id, None);
                 self.directory.remove_unfinished(id)
             }
@@ -168,10 +179,11 @@ impl Desk {
         self.shortages.until_met(|| self.directory.open_part(id, fresh))
     }
 
-    /// Finishes a file, on a thread of its own if it has to be read again.
+    /// Finishes a file, on a thread of its own if reading may take long: that of a file which an earlier attempt began,
+    /// or that of the same content under the same name.
     fn finish(&self, id: u64, part: Part, naming: Naming, done: oneshot::Sender<Finished>) -> io::Result<()> {
         let (directory, shortages) = (Arc::clone(&self.directory), self.shortages.clone());
-        let is_slow = part.digest.is_none() && self.has_threads;
+        let is_slow = part.digest.as_ref().is_none_or(|digest| digest.bytes() > READ_AT_ONCE_MAX);
         let work = move || match place(&directory, &shortages, id, part, &naming) {
             Ok(saved) => drop(done.send(Finished::Saved(saved))),
             Err(error) => {
@@ -180,7 +192,7 @@ impl Desk {
                 drop(done);
             }
         };
-        if !is_slow {
+        if !(is_slow && self.has_threads) {
             work();
             return Ok(());
         }
@@ -196,7 +208,8 @@ fn place(
     part: Part,
     naming: &Naming,
 ) -> io::Result<Saved> {
-    let Part { mut file, digest, has_notes } = part;
+    let Part { mut file, digest, has_notes, .. } = part;
+    let _long = shortages.begin_long();
     let digest = match digest {
         Some(digest) => digest,
         None => {
@@ -205,7 +218,7 @@ fn place(
         }
     };
     // Closed before the file has its name: some file systems report an error only then.
-    drop(file);
+    nix::unistd::close(file)?;
     let sum = digest.sum();
     let content_type = sniff::content_type(&sum.head, naming.declared.as_deref());
     let extension = sniff::extension(&content_type, naming.url.path());

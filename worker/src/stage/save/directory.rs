@@ -133,7 +133,7 @@ impl Directory {
         };
         match renamed {
             // The file that is there may be on disk, and this one is not.
-            Err(Errno::EXIST) if self.holds(directory, name, sum, step) => {
+            Err(Errno::EXIST) if self.holds(directory, name, sum, step)? => {
                 unlinkat(&self.work, &part, AtFlags::empty())?;
                 Ok(true)
             }
@@ -146,8 +146,8 @@ impl Directory {
         }
     }
 
-    /// Whether a file has this content.
-    fn holds(&self, directory: &OwnedFd, name: &str, sum: &Sum, step: &dyn Fn()) -> bool {
+    /// Whether a file has this content. One that may not be read has other content.
+    fn holds(&self, directory: &OwnedFd, name: &str, sum: &Sum, step: &dyn Fn()) -> Result<bool, Errno> {
         let same = || {
             let file = self.read(directory, name)?;
             let found = file.metadata()?;
@@ -156,7 +156,10 @@ impl Directory {
             }
             io::Result::Ok(Digest::of(file, step)?.sum() == *sum)
         };
-        same().unwrap_or(false)
+        match same().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::PERM) => Ok(false),
+            same => same,
+        }
     }
 
     fn read(&self, directory: &OwnedFd, name: &str) -> io::Result<File> {

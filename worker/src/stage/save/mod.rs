@@ -17,7 +17,7 @@ mod unfinished;
 use std::fmt;
 use std::io;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
@@ -126,6 +126,7 @@ impl Files {
             is_plain: true,
             asked: false,
             is_open: false,
+            is_too_large: Arc::default(),
             bytes: 0,
             saved: None,
         })
@@ -190,6 +191,8 @@ pub(crate) struct FileSlot {
     asked: bool,
     /// Whether a body has begun.
     is_open: bool,
+    /// Set when the body has become larger than the system allows.
+    is_too_large: Arc<AtomicBool>,
     /// Size of the body so far.
     bytes: u64,
     saved: Option<Saved>,
@@ -214,7 +217,8 @@ pub(in crate::stage) struct Rest {
 }
 
 /// The system allows no file of this size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the file is larger than the file system or the limit of the process (ulimit -f) allows")]
 pub(in crate::stage) struct FileTooLarge;
 
 impl FileSlot {
@@ -261,11 +265,12 @@ impl FileSlot {
     pub(in crate::stage) fn begin(&mut self, url: &Url, head: &Parts) {
         self.discard();
         self.is_open = true;
+        self.is_too_large = Arc::default();
         let rest = self.rest(head);
         self.bytes = rest.map_or(0, |rest| rest.offset);
         let step = match self.unfinished.take().filter(|_| rest.is_some()) {
-            Some(unfinished) => Step::Continue(unfinished),
-            None => Step::Begin(self.notes(url, head)),
+            Some(unfinished) => Step::Continue(unfinished, Arc::clone(&self.is_too_large)),
+            None => Step::Begin(self.notes(url, head), Arc::clone(&self.is_too_large)),
         };
         self.files.send(self.id, step);
     }
@@ -297,6 +302,11 @@ impl FileSlot {
     /// Whether nothing can be saved any more.
     pub(in crate::stage) fn is_lost(&self) -> bool {
         self.files.inner.shortages.hopeless().is_some()
+    }
+
+    /// Whether the system allows no file of this size, so that the rest is not needed.
+    pub(in crate::stage) fn too_large(&self) -> Option<FileTooLarge> {
+        self.is_too_large.load(Ordering::Acquire).then_some(FileTooLarge)
     }
 
     /// Whether the whole page is also held in memory, to be read.

@@ -278,7 +278,7 @@ fn after_an_error_of_the_disk_nothing_has_a_name_or_is_continued() {
     fs::remove_file(&part).unwrap();
     fs::create_dir(&part).unwrap();
     let rest = Unfinished::new(files.inner.directory.unfinished(1).unwrap().notes, 2).unwrap();
-    files.send(0, Step::Continue(rest));
+    files.send(0, Step::Continue(rest, Arc::default()));
     assert!(slots.iter().all(|slot| slot.is_lost()));
     // Meanwhile the disk has recovered.
     fs::remove_dir(&part).unwrap();
@@ -290,4 +290,20 @@ fn after_an_error_of_the_disk_nothing_has_a_name_or_is_continued() {
     let files = Files::open(&spec, Executor::Blocking, &Shortages::default()).unwrap();
     assert_eq!(files.slot(0).unfinished, None, "nobody knows what is in it");
     assert_eq!(files.slot(1).unfinished.as_ref().unwrap().offset, 2);
+}
+
+#[test]
+fn a_file_that_has_become_shorter_is_not_filled_with_zeros() {
+    let dir = tempfile::tempdir().unwrap();
+    let shortages = Shortages::default();
+    let spec = open(dir.path(), "{id}").inner.directory.spec.clone();
+    let files = Files::open(&spec, Executor::Blocking, &shortages).unwrap();
+    let mut slot = files.slot(0);
+    slot.begin(&parsed("http://h/"), &head(200, &[("etag", "\"a\"")]));
+    slot.push(b"begin".to_vec());
+    let unfinished = Unfinished::new(files.inner.directory.unfinished(0).unwrap().notes, 5).unwrap();
+    fs::write(dir.path().join(".muster/job/0.part"), b"be").unwrap();
+    files.send(0, Step::Continue(unfinished, Arc::default()));
+    assert!(shortages.hopeless().unwrap().contains("shorter"), "{:?}", shortages.hopeless());
+    assert_eq!(files.slot(0).unfinished, None, "it begins again");
 }

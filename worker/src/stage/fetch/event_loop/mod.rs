@@ -93,7 +93,7 @@ impl Client {
 
     fn build(rules: Rules, routes: Routes, tls: Tls, shortages: Shortages) -> Self {
         let stall = Stall::default();
-        let connections = Connections::new(connections_max(), shortages);
+        let connections = Connections::new(connections_max(rules.saved.is_some()), shortages);
         let refusals = Refusals::default();
         let dial = Dial::new(tls, &rules, stall.clone(), Arc::clone(&connections), refusals.clone());
         let direct = Rc::new(Pools::new(&dial));
@@ -315,10 +315,11 @@ async fn read_body(exchange: &mut Exchange<'_>, mut body: Incoming) -> Result<()
     Ok(())
 }
 
-/// Maximum connections that leave descriptors for lookups.
-fn connections_max() -> usize {
+/// Maximum connections that leave descriptors for lookups, and for the files that the bodies become.
+fn connections_max(saves: bool) -> usize {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    usize::try_from(soft.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(usize::MAX)
+    let free = soft.saturating_sub(DESCRIPTORS_RESERVED);
+    usize::try_from(if saves { free / 2 } else { free }).unwrap_or(usize::MAX)
 }
 
 /// Returns why there is no response head.
