@@ -184,15 +184,17 @@ impl Recorder {
         Totals { ok: self.tally.counts.ok, failed: self.tally.counts.failed }
     }
 
-    /// Commits the rest and returns the journal.
+    /// Commits the rest and returns the journal. `has_all` says that every record of the run was added.
     ///
     /// # Errors
     /// If this commit or an earlier one failed.
-    pub fn finish(mut self, output_bytes: u64) -> Result<Store, JournalError> {
+    pub fn finish(mut self, output_bytes: u64, has_all: bool) -> Result<Store, JournalError> {
         if !self.fresh.is_empty() || !self.held.is_empty() || self.notes {
             let mut commit = self.take(output_bytes);
-            // All workers have ended, and what they may have sent has a record.
-            commit.uncertain = Some(std::mem::take(&mut self.uncertain));
+            if has_all {
+                // All workers have ended, and what they may have sent has a record.
+                commit.uncertain = Some(std::mem::take(&mut self.uncertain));
+            }
             commit.held = std::mem::take(&mut self.held);
             // If sending fails, the thread has ended, and its error is returned below.
             let _ = self.commits.send(commit);

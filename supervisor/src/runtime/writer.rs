@@ -2,8 +2,7 @@
 //! So a slow reader of the output (`| less`) stops the flow of records but not the reaction to Ctrl-C.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, unbounded};
@@ -53,8 +52,9 @@ pub struct Queue {
 #[derive(Debug)]
 pub struct Writer<T> {
     queue: Queue,
-    /// Whether the run is complete, so that its journal is no longer needed; set before the chunks end.
-    complete: Arc<AtomicBool>,
+    /// Whether the run is complete, so that its journal is no longer needed. Set before the chunks end, unless the last
+    /// of them were dropped because nobody wanted to wait for them.
+    complete: Arc<OnceLock<bool>>,
     thread: Option<JoinHandle<Result<T, OutputError>>>,
 }
 
@@ -81,7 +81,7 @@ impl Writer<Option<Store>> {
             None => (None, Reports::default()),
         };
         let recorded = recorder.is_some();
-        let complete = Arc::new(AtomicBool::new(false));
+        let complete = Arc::new(OnceLock::new());
         let is_complete = Arc::clone(&complete);
         let mut writer = Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue, _| match recorder {
             None => write_all(outlet, queue).map(|()| None),
@@ -114,7 +114,7 @@ impl<T: Send + 'static> Writer<T> {
     fn spawn(
         waiting: usize,
         recorded: bool,
-        complete: Arc<AtomicBool>,
+        complete: Arc<OnceLock<bool>>,
         work: impl FnOnce(&Receiver<Chunk>, &Sender<u32>) -> Result<T, OutputError> + Send + 'static,
     ) -> io::Result<Self> {
         let (chunks, queue) = bounded(waiting);
@@ -140,7 +140,7 @@ impl<T: Send + 'static> Writer<T> {
     /// # Errors
     /// The first [`OutputError`] of the whole run.
     pub fn finish(mut self, complete: bool, control: &Control) -> Result<Finished<T>, OutputError> {
-        self.complete.store(complete, Ordering::Release);
+        self.complete.get_or_init(|| complete);
         self.queue.chunks = None;
         self.queue.notes = None;
         let impatience = control.impatience();
@@ -205,7 +205,7 @@ fn write_and_record(
     mut outlet: Outlet,
     mut recorder: Recorder,
     queue: &Receiver<Chunk>,
-    complete: &AtomicBool,
+    complete: &OnceLock<bool>,
 ) -> Result<Store, OutputError> {
     outlet.catch_up()?;
     loop {
@@ -234,15 +234,15 @@ fn write_and_record(
         }
     }
     let bytes = outlet.settle()?;
-    if !complete.load(Ordering::Acquire) {
-        let store = recorder.finish(bytes)?;
+    let Some(true) = complete.get() else {
+        let store = recorder.finish(bytes, complete.get().is_some())?;
         outlet.finish()?;
         return Ok(store);
-    }
+    };
     if outlet.has_more_to_do() {
         // This may fail, and then nothing must have to be fetched again.
         let totals = recorder.totals();
-        let store = recorder.finish(bytes)?;
+        let store = recorder.finish(bytes, true)?;
         outlet.complete(totals)?;
         return Ok(store);
     }
@@ -367,6 +367,30 @@ mod tests {
             let uncertain: Vec<_> = recorded.unwrap().state.uncertain.iter().collect();
             assert_eq!(uncertain, left);
         }
+    }
+
+    /// A second signal drops the last records, and with them the proof that their targets are done.
+    #[test]
+    fn what_was_sent_stays_noted_if_the_last_records_are_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("out");
+        let journal = beside(&output, ".journal");
+        let (mut store, _) = Store::open(&journal).unwrap();
+        store.begin(&[], &[]).unwrap();
+        store.keep();
+        let place = Output::File { path: output, overwrite: false, resume: false };
+        let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
+        let journaled = Some((store, &State::default(), Twice::Forbidden));
+        let mut writer = Writer::appending(outlet, journaled).unwrap();
+        let notes = writer.queue().notes().unwrap();
+        notes.note(vec![10, 11, 700]);
+        notes.noted().recv().unwrap();
+        writer.queue().chunks().unwrap().send(chunk(1)).unwrap();
+        writer.queue.chunks = None;
+        writer.thread.take().unwrap().join().unwrap().unwrap();
+        let (_, recorded) = Store::open(&journal).unwrap();
+        let uncertain: Vec<_> = recorded.unwrap().state.uncertain.iter().collect();
+        assert_eq!(uncertain, [700]);
     }
 
     #[test]
