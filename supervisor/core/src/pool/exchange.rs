@@ -42,7 +42,7 @@ pub enum Event {
     /// [`Pool::handle_timeout`](super::Pool::handle_timeout). When it is over, send it once more
     /// before the waiting messages.
     Suspended(Duration),
-    /// The records of these targets are certain: no crash makes them be done again.
+    /// The records of these targets are certain: no crash has them done again.
     Settled(Vec<u64>),
     /// No more targets will be submitted.
     SourceEnded,
