@@ -3,6 +3,8 @@
 //! Only the wanted columns are read, a page at a time and at most [`ROWS`] rows ahead. The file is the user's
 //! own, but the library may panic on a damaged file. That becomes an error that names the file.
 
+mod pages;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -10,13 +12,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::basic::{ConvertedType, Type as Physical};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::ColumnDescPtr;
 
+use self::pages::CheckedPages;
 use super::kept::KeptColumns;
 use super::packed::ListFile;
 use super::text::trimmed;
@@ -118,7 +121,11 @@ impl ParquetFeed {
         let (reader, wanted, number) = (&self.reader, &self.wanted, self.next_group);
         let group = guarded(|| {
             let group = reader.get_row_group(number)?;
-            wanted.iter().map(|(index, _)| group.get_column_reader(*index)).collect::<Result<Vec<_>, _>>()
+            let open = |(index, about): &(usize, ColumnDescPtr)| {
+                let pages = CheckedPages(group.get_column_page_reader(*index)?);
+                Ok(get_column_reader(about.clone(), Box::new(pages)))
+            };
+            wanted.iter().map(open).collect::<Result<Vec<_>, ParquetError>>()
         })?;
         self.group = Some(group);
         self.next_group += 1;
