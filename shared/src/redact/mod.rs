@@ -375,17 +375,28 @@ impl Quote {
     }
 
     /// Returns where the value ends that begins behind this quote. A quote within it has more backslashes. If the
-    /// value ends with backslashes, they are doubled as often as it is quoted.
+    /// value ends with backslashes, they are doubled as often as it is quoted. A quote before a letter is no end: it
+    /// may be the one that begins the value, if this one belongs to something else.
     fn end(self, value: &str) -> usize {
         let mut before = 0;
         for (at, letter) in value.char_indices() {
-            if letter == self.letter && before % (2 * (self.backslashes + 1)) <= self.backslashes {
+            if letter == self.letter
+                && before % (2 * (self.backslashes + 1)) <= self.backslashes
+                && is_end(value.get(at + 1..).unwrap_or_default())
+            {
                 return at - before.min(self.backslashes);
             }
             before = if letter == '\\' { before + 1 } else { 0 };
         }
         value.len()
     }
+}
+
+/// Whether a quoted value may end before `rest`: at a bracket, a space or another quote, with a comma or such before it.
+fn is_end(rest: &str) -> bool {
+    let rest = rest.strip_prefix([',', ';', ':', '.', '&']).unwrap_or(rest);
+    let ends = |letter: char| letter.is_whitespace() || is_quote(letter) || "\\()[]{}<>".contains(letter);
+    rest.chars().next().is_none_or(ends)
 }
 
 const fn is_quote(letter: char) -> bool {
