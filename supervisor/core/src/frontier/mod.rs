@@ -8,10 +8,12 @@
 //! each [`Frontier::retry`] or [`Frontier::give_back`].
 
 mod backoff;
+mod config;
 mod control;
 mod health;
 mod hearing;
 mod host;
+mod learned;
 mod politeness;
 mod rate;
 mod refusals;
@@ -25,95 +27,24 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 pub use backoff::BackoffConfig;
+pub use config::FrontierConfig;
 pub use control::Answer;
 pub(crate) use health::Attempt;
 pub use health::{GIVE_UP_AFTER, GIVE_UP_UNKNOWN_AFTER};
 pub use host::{HostId, HostRef, HostSnapshot};
+pub use learned::Learned;
 pub use politeness::{PerHost, Politeness};
 pub use rate::LEAD;
 pub use shares::{HostShare, HostShares};
 
-use control::{Control, Gate};
+use control::Control;
 use host::{Host, HostPlace, Hosts, Lane};
 use rate::Rate;
 use shares::{Ask, End};
 
-use crate::load::limit::Range;
-
-/// Requests in flight to one network host under `PerHost::Auto`: at first, which is less than the six connections
-/// that a browser opens, and at most.
-const NETWORK: Range = Range { start: 4, max: 16 };
-
-/// Requests in flight to an address of the user's own machine or network under `PerHost::Auto`: at first, and at most
-/// unless the machine allows less. One address can be reached from 28,000 ephemeral ports by default.
-const LOCAL: Range = Range { start: 64, max: 16_384 };
-
 /// Hosts that are looked at one by one for the report.
 const HOSTS_LOOKED_AT: usize = 10_000;
-
-/// Limits per host.
-#[derive(Debug, Clone)]
-pub struct FrontierConfig {
-    /// Requests in flight to one host.
-    pub per_host: PerHost,
-    /// Starts per second and host, above 0. Retries count as starts. `None` means no limit.
-    pub rate_per_s: Option<f64>,
-    /// Least and most time between two starts at one host, drawn anew each time; instead of a rate.
-    pub delay: Option<(Duration, Duration)>,
-    /// Whether `PerHost::Auto` also adapts for local addresses. Otherwise they have no limit: a user who sets the
-    /// concurrency gets that much.
-    pub adapts_local: bool,
-    /// Requests in flight that this machine can hold (descriptors, ports, memory).
-    pub in_flight_max: u32,
-    /// How long a failed target waits.
-    pub backoff: BackoffConfig,
-    /// Longest `Retry-After` that is honoured in full; a longer one is shortened to this.
-    pub retry_after_max: Duration,
-}
-
-impl From<&Politeness> for FrontierConfig {
-    fn from(politeness: &Politeness) -> Self {
-        Self {
-            per_host: politeness.per_host,
-            rate_per_s: politeness.rate_per_s,
-            delay: politeness.delay,
-            adapts_local: false,
-            in_flight_max: u32::MAX,
-            backoff: BackoffConfig::default(),
-            // Long enough for the usual `Retry-After: 60` and for servers that count to the full
-            // minute. Short enough that one host that says "tomorrow" does not delay the run.
-            retry_after_max: Duration::from_secs(120),
-        }
-    }
-}
-
-impl FrontierConfig {
-    fn rate(&self) -> Option<Rate> {
-        match (self.delay, self.rate_per_s) {
-            (Some((least, most)), _) => Some(Rate::between(least, most)),
-            (None, rate) => rate.map(Rate::new),
-        }
-    }
-
-    fn gate(&self, host: HostRef<'_>) -> Gate {
-        let within = |range: Range| {
-            let max = range.max.min(self.in_flight_max).max(1);
-            Gate::Adaptive(Range { start: range.start.min(max), max })
-        };
-        match self.per_host {
-            PerHost::Auto if host.local && !self.adapts_local => Gate::Fixed(u32::MAX),
-            PerHost::Auto if host.local => within(LOCAL),
-            PerHost::Auto => within(NETWORK),
-            PerHost::AutoUpTo(max) if host.local => within(Range { max: max.get(), ..LOCAL }),
-            PerHost::AutoUpTo(max) => within(Range { max: max.get(), ..NETWORK }),
-            PerHost::Limit(limit) => Gate::Fixed(limit.get()),
-            PerHost::Unlimited => Gate::Fixed(u32::MAX),
-        }
-    }
-}
 
 /// A target that may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,44 +55,6 @@ pub struct Start {
     pub host: HostId,
     /// It must not start before this instant, which is at most [`LEAD`] ahead. `None`: it may start at once.
     pub not_before: Option<Instant>,
-}
-
-/// What was learned about one host, for the next run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Learned {
-    /// Name of the host.
-    pub host: String,
-    /// Requests in flight that it took.
-    pub in_flight_max: Option<u32>,
-    /// Starts per second that it accepted, if it refused more.
-    pub pace_per_s: Option<f64>,
-    /// Whether that pace was reached in a search that had not ended.
-    #[serde(default)]
-    pub is_search: bool,
-    /// Remaining time of its pause, in milliseconds; 0 if there is none.
-    pub paused_ms: u64,
-}
-
-impl Learned {
-    /// Longest pause that counts, whatever a file says.
-    const PAUSE_MAX: Duration = Duration::from_secs(3600);
-
-    /// Returns what is worth keeping, if anything is.
-    fn new(
-        host: &str,
-        in_flight_max: Option<u32>,
-        pace_per_s: Option<f64>,
-        is_search: bool,
-        paused: Duration,
-    ) -> Option<Self> {
-        let paused_ms = u64::try_from(paused.as_millis()).unwrap_or(u64::MAX);
-        let any = in_flight_max.is_some() || pace_per_s.is_some() || paused_ms > 0;
-        any.then(|| Self { host: host.to_owned(), in_flight_max, pace_per_s, is_search, paused_ms })
-    }
-
-    fn paused(&self) -> Duration {
-        Duration::from_millis(self.paused_ms).min(Self::PAUSE_MAX)
-    }
 }
 
 /// Targets not yet handed out, with their hosts' budgets.

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::config::NETWORK;
+
 /// Limits per host, over all workers together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Politeness {
@@ -38,7 +40,7 @@ impl Politeness {
     pub fn in_flight_max(&self, local: bool) -> Option<u32> {
         match self.per_host {
             PerHost::Auto if local => None,
-            PerHost::Auto => Some(super::NETWORK.max),
+            PerHost::Auto => Some(NETWORK.max),
             PerHost::AutoUpTo(max) | PerHost::Limit(max) => Some(max.get()),
             PerHost::Unlimited => None,
         }
