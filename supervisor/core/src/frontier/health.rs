@@ -1,33 +1,20 @@
-//! Whether a host still answers, whose fault its refusals are, and how much may be retried.
+//! Whose fault the refusals of a host are, and how much may be retried.
 //!
 //! A refusal (429, 503, a blocked page) is the host's limit or the page's own fault. On a host with a limit, targets that
 //! were refused are served on a later attempt; on a host with broken pages, they are refused again. Whether it is the
-//! number of requests is decided by [`refusals`](super::refusals).
-//!
-//! A host is given up when nothing but failures came back for a long time. A host that has answered within the last
-//! [`GIVE_UP_AFTER`] never is.
+//! number of requests is decided by [`refusals`](super::refusals), and when a host is given up by
+//! [`giving_up`](super::giving_up).
 //!
 //! The retry budget is that of Finagle and gRPC (proposal A6): requests earn a share of a retry, and retries spend it.
 //! So a server that fails under its load gets at most a fifth more.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wire::record::ErrorKind;
 
 use super::control::Answer;
+use super::giving_up::{Failures, GIVE_UP_AFTER, GivenUp};
 use super::refusals::Refusals;
-
-/// A host that has answered before is given up after this time without one answer, and this number of failures in a
-/// row. The pauses after refusals grow to a minute, so this is about 14 requests.
-pub const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
-const GIVE_UP_FAILURES: u32 = 5;
-
-/// A host that has never answered is given up after this time and number. Ten refusals in a row take 50 s.
-pub const GIVE_UP_UNKNOWN_AFTER: Duration = Duration::from_secs(60);
-const GIVE_UP_UNKNOWN_FAILURES: u32 = 10;
-
-/// How long targets of a host that was given up are finished at once. After that, the next ones are tried.
-const GIVEN_UP_LASTS: Duration = Duration::from_secs(300);
 
 /// Refusals after a target's first one that cost no attempt: on hosts with a limit, and on hosts with broken pages.
 const DEFERRALS_MAX: u8 = 10;
@@ -81,51 +68,11 @@ impl Attempt {
     }
 }
 
-/// Why a host was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GivenUp {
-    /// Kind of the last error.
-    pub(crate) kind: ErrorKind,
-    /// Whether the last answer was a refusal; otherwise there was none.
-    pub(crate) refused: bool,
-    /// Failures in a row.
-    pub(crate) failures: u32,
-    /// How long nothing else came back.
-    pub(crate) lasted: Duration,
-}
-
-impl GivenUp {
-    /// Returns a message that names `host`.
-    pub(crate) fn message(&self, host: &str) -> String {
-        let did = if self.refused { "refused" } else { "did not answer" };
-        let Self { failures, .. } = self;
-        let minutes = (self.lasted.as_secs() / 60).max(1);
-        let unit = if minutes == 1 { "minute" } else { "minutes" };
-        format!("{host} {did} {failures} requests in a row over {minutes} {unit}; giving up on it")
-    }
-}
-
-/// Failures since the last answer.
-#[derive(Debug, Clone, Copy)]
-struct Failing {
-    since: Instant,
-    /// The last failure that counted.
-    last_at: Instant,
-    /// Failures of requests that were sent after the failure before: what is sent together fails together.
-    rounds: u32,
-    /// All failures.
-    count: u32,
-    kind: ErrorKind,
-    refused: bool,
-    given_up_until: Option<Instant>,
-}
-
 /// The health of one host.
 #[derive(Debug, Clone)]
 pub(super) struct Health {
     answered_at: Option<Instant>,
-    /// Few hosts fail, so this is kept apart.
-    failing: Option<Box<Failing>>,
+    failures: Failures,
     /// Refusals since the last answer.
     run: u8,
     /// Refusals of targets that were refused before, and targets served after a refusal.
@@ -141,7 +88,7 @@ impl Health {
     pub(super) fn new() -> Self {
         Self {
             answered_at: None,
-            failing: None,
+            failures: Failures::default(),
             run: 0,
             again: 0,
             recovered: 0,
@@ -193,13 +140,13 @@ impl Health {
         self.refusals.on_end(refused);
         if let Answer::Served { .. } = attempt.answer {
             self.answered_at = Some(now);
-            self.failing = None;
+            self.failures = Failures::default();
             self.run = 0;
             self.count(0, u8::from(refusals > 0));
             return attempt.answer;
         }
         if let Some(kind) = attempt.failure {
-            self.fails(now, attempt.sent_at, kind, refused);
+            self.failures.add(now, attempt.sent_at, kind, refused, self.answered_at.is_some());
         }
         if !refused {
             return attempt.answer;
@@ -226,53 +173,21 @@ impl Health {
         }
     }
 
-    fn fails(&mut self, now: Instant, sent_at: Instant, kind: ErrorKind, refused: bool) {
-        let first = Failing {
-            since: now,
-            last_at: sent_at,
-            rounds: 0,
-            count: 0,
-            kind,
-            refused,
-            given_up_until: None,
-        };
-        let has_answered = self.answered_at.is_some();
-        let failing = self.failing.get_or_insert_with(|| Box::new(first));
-        failing.count = failing.count.saturating_add(1);
-        (failing.kind, failing.refused) = (kind, refused);
-        if sent_at >= failing.last_at {
-            failing.rounds = failing.rounds.saturating_add(1);
-            failing.last_at = now;
-        }
-        let (after, failures) = if has_answered {
-            (GIVE_UP_AFTER, GIVE_UP_FAILURES)
-        } else {
-            (GIVE_UP_UNKNOWN_AFTER, GIVE_UP_UNKNOWN_FAILURES)
-        };
-        if failing.rounds >= failures && now.saturating_duration_since(failing.since) >= after {
-            failing.given_up_until = Some(now + GIVEN_UP_LASTS);
-        }
-    }
-
     /// Until when it is given up, if it is.
     pub(super) fn given_up_until(&self) -> Option<Instant> {
-        self.failing.as_ref()?.given_up_until
+        self.failures.given_up_until()
     }
 
     /// Why it is given up, if it is.
     pub(super) fn given_up(&self, now: Instant) -> Option<GivenUp> {
-        let failing = self.failing.as_ref().filter(|failing| failing.given_up_until > Some(now))?;
-        Some(GivenUp {
-            kind: failing.kind,
-            refused: failing.refused,
-            failures: failing.count,
-            lasted: now.saturating_duration_since(failing.since),
-        })
+        self.failures.given_up(now)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

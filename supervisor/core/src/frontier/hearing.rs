@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Frontier;
 use super::control::Answer;
-use super::health::{Attempt, GivenUp};
+use super::giving_up::GivenUp;
+use super::health::Attempt;
 use super::host::HostId;
 
 impl Frontier {

@@ -10,6 +10,7 @@
 mod backoff;
 mod config;
 mod control;
+mod giving_up;
 mod health;
 mod hearing;
 mod host;
@@ -30,8 +31,8 @@ use std::time::{Duration, Instant};
 pub use backoff::BackoffConfig;
 pub use config::FrontierConfig;
 pub use control::Answer;
+pub use giving_up::{GIVE_UP_AFTER, GIVE_UP_UNKNOWN_AFTER};
 pub(crate) use health::Attempt;
-pub use health::{GIVE_UP_AFTER, GIVE_UP_UNKNOWN_AFTER};
 pub use host::{HostId, HostRef, HostSnapshot};
 pub use learned::Learned;
 pub use politeness::{PerHost, Politeness};
