@@ -139,16 +139,7 @@ impl FieldValue {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Text(text) => json::write_text(text, out),
-            Self::List(values) => {
-                out.push(b'[');
-                for (n, value) in values.iter().enumerate() {
-                    if n > 0 {
-                        out.push(b',');
-                    }
-                    value.write(out);
-                }
-                out.push(b']');
-            }
+            Self::List(values) => json::write_list(values, out, Self::write),
             Self::Null | Self::Int(_) | Self::Float(_) | Self::Object(_) | Self::Json(_) => {
                 json::write(self, out);
             }

@@ -55,16 +55,7 @@ impl Json<'_> {
             Self::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
             Self::Number(number) => out.extend_from_slice(number.as_bytes()),
             Self::String(text) => write_text(text, out),
-            Self::Array(values) => {
-                out.push(b'[');
-                for (n, value) in values.iter().enumerate() {
-                    if n > 0 {
-                        out.push(b',');
-                    }
-                    value.write(out);
-                }
-                out.push(b']');
-            }
+            Self::Array(values) => write_list(values, out, Self::write),
             Self::Object(members) => {
                 out.push(b'{');
                 for (n, (name, value)) in members.iter().enumerate() {
@@ -85,6 +76,22 @@ impl Json<'_> {
 pub fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     // Plain data into memory: this does not fail.
     let _ = serde_json::to_writer(out, value);
+}
+
+/// Appends a list, each of whose values `write` appends.
+pub fn write_list<T>(
+    values: impl IntoIterator<Item = T>,
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(T, &mut Vec<u8>),
+) {
+    out.push(b'[');
+    for (n, value) in values.into_iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write(value, out);
+    }
+    out.push(b']');
 }
 
 /// Appends a string. Few need an escape, and `serde_json` looks for one byte by byte.
