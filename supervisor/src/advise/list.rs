@@ -62,6 +62,13 @@ impl List {
         (files > 0).then(|| self.sizes.iter().sum::<u64>() as f64 / files as f64)
     }
 
+    /// Share of the sample that is asked for over TLS.
+    pub(super) fn secured(&self) -> f64 {
+        let is_secured =
+            |one: &&Sampled| one.input.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https:"));
+        self.sample.iter().filter(is_secured).count() as f64 / self.sample.len().max(1) as f64
+    }
+
     /// Whether all servers run on this machine.
     pub(super) fn is_loopback(&self) -> bool {
         !self.hosts.is_empty() && self.hosts.iter().all(|host| host.loopback)

@@ -68,6 +68,7 @@ pub(crate) fn run(survey: &Survey) -> anyhow::Result<Outcome> {
         hosts: hosts.len(),
         cores: f64::from(machine.cores.min(machine.workers)),
         beside: list.is_loopback(),
+        secured: list.secured(),
         mean_bytes: list.mean_bytes(),
         start,
     };

@@ -104,6 +104,7 @@ pub(super) fn json(findings: &Findings) -> serde_json::Result<String> {
             memory_bytes: measured.slot_bytes as u64,
             saturated: match measured.saturated {
                 Saturated::Nothing => None,
+                Saturated::Unclear => Some("unclear"),
                 Saturated::Cores(_) => Some("cores"),
                 Saturated::Servers(_) | Saturated::Refused(_) => Some("servers"),
                 Saturated::Network(_) => Some("network"),
@@ -211,6 +212,9 @@ const fn coped(measured: &Measured) -> &'static str {
     match measured.saturated {
         Saturated::Nothing if measured.tested > 1 => "no target took longer for it",
         Saturated::Nothing => "more was not tried",
+        Saturated::Unclear => {
+            "targets took longer, but the sample was too short to tell why; give a larger --sample"
+        }
         Saturated::Cores(_) => "the cores were busy",
         Saturated::Servers(_) => "the servers were busy",
         Saturated::Network(_) => "the network was busy",

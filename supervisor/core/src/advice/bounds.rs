@@ -1,6 +1,7 @@
 //! What each resource allows, in targets a second. The smallest bound is the bottleneck.
 
-use super::measure::{Measured, Saturated};
+use super::measure::Measured;
+use super::saturation::Saturated;
 
 /// How far beyond the targets in flight of the sample a host without a limit is taken to cope.
 const UNTESTED: u32 = 16;
@@ -144,14 +145,27 @@ impl Question<'_> {
                     format!("{count}: more in flight than {:.0} only queue", per_s * self.measured.latency_s);
                 return Bound { resource: Resource::Hosts, targets_per_s: Some(per_s), how };
             }
-            Saturated::Nothing | Saturated::Cores(_) | Saturated::Network(_) | Saturated::Refused(_) => {
+            Saturated::Nothing
+            | Saturated::Unclear
+            | Saturated::Cores(_)
+            | Saturated::Network(_)
+            | Saturated::Refused(_) => {
                 let widest = self.hosts.iter().map(|host| self.in_flight(host)).max().unwrap_or(0);
                 let guess = if widest == self.untested() {
                     format!(", {UNTESTED} × the sample's,")
                 } else {
                     String::new()
                 };
-                format!("{count} × up to {widest} in flight{guess} ÷ {}", time(self.measured.latency_s))
+                let unseen = match self.measured.saturated {
+                    Saturated::Unclear => "; the sample was too short to see their limit",
+                    Saturated::Nothing
+                    | Saturated::Cores(_)
+                    | Saturated::Servers(_)
+                    | Saturated::Network(_)
+                    | Saturated::Refused(_) => "",
+                };
+                let each = time(self.measured.latency_s);
+                format!("{count} × up to {widest} in flight{guess} ÷ {each}{unseen}")
             }
         };
         let sum: f64 = self.each_host().map(|(host, s)| f64::from(self.in_flight(host)) / s).sum();
@@ -195,7 +209,7 @@ impl Question<'_> {
         let Measured { latency_s, .. } = *self.measured;
         let workers = self.machine.workers;
         let how = format!(
-            "{} ÷ {} to read and parse a file first",
+            "{} ÷ {} to read and parse a file that is not in memory",
             plural(workers.into(), "worker"),
             time(latency_s)
         );

@@ -3,7 +3,9 @@
 //! | module | does |
 //! |---|---|
 //! | `sample` | takes a sample, spread over the hosts |
-//! | `measure` | turns its two phases into what one target takes |
+//! | `phase` | holds what was seen of it, in one of two phases |
+//! | `measure` | turns the phases into what one target takes |
+//! | `saturation` | tells whether many targets in flight were too many, and for what |
 //! | `bounds` | computes what each resource allows, in targets a second |
 //! | `prediction` | predicts how long the whole input takes |
 //!
@@ -12,14 +14,19 @@
 
 mod bounds;
 mod measure;
+mod phase;
 mod prediction;
 mod sample;
+mod saturation;
+mod statistics;
 
 use wire::mode::Mode;
 
 pub use bounds::{Bound, Host, Machine, Question, Resource};
-pub use measure::{Around, Attempt, Measured, Phase, Saturated};
+pub use measure::{Around, Measured};
+pub use phase::{Attempt, Phase};
 pub use sample::{INPUTS_MAX, Sampler};
+pub use saturation::Saturated;
 
 use bounds::{plural, time};
 
@@ -119,7 +126,7 @@ impl Question<'_> {
                 self.hosts.iter().map(|host| u64::from(self.in_flight(host))).sum::<u64>() as f64
             }
             Resource::Cpu => (per_s * latency_s * HEADROOM).max(CONCURRENCY_OF_BUSY * f64::from(workers)),
-            Resource::Hosts | Resource::Bandwidth if self.measured.is_full() => {
+            Resource::Hosts | Resource::Bandwidth if self.measured.saturated.is_full() => {
                 (per_s * latency_s * HEADROOM_OF_FULL).max(2.0)
             }
             Resource::Hosts
@@ -189,7 +196,15 @@ impl Question<'_> {
                 )
             }
         };
-        format!("{bound} and {size}: {facts}, so {choice}")
+        let unseen = match self.measured.saturated {
+            Saturated::Unclear => "; the sample was too short to see a limit of the servers",
+            Saturated::Nothing
+            | Saturated::Cores(_)
+            | Saturated::Servers(_)
+            | Saturated::Network(_)
+            | Saturated::Refused(_) => "",
+        };
+        format!("{bound} and {size}: {facts}, so {choice}{unseen}")
     }
 }
 

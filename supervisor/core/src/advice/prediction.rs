@@ -17,7 +17,8 @@
 
 use super::Shape;
 use super::bounds::{Bound, Question, Resource};
-use super::measure::{ACCEPT_S, CONNECT_S, Measured, Saturated};
+use super::measure::Measured;
+use super::saturation::Saturated;
 
 /// Coefficient of variation below which targets that begin together end together.
 const EVEN: f64 = 0.1;
@@ -89,11 +90,11 @@ impl Question<'_> {
         if !self.fetches {
             return 0.0;
         }
+        let Measured { connect_s, accept_s, .. } = *self.measured;
         let connections = f64::from(shape.in_flight).max(self.hosts.len() as f64);
-        let here_s = connections * CONNECT_S / f64::from(shape.workers.clamp(1, self.machine.cores.max(1)));
-        let servers_too = self.measured.other_cpu_s > 0.0;
-        let both_s = connections * (CONNECT_S + ACCEPT_S) / f64::from(self.machine.cores.max(1));
-        if servers_too { here_s.max(both_s) } else { here_s }
+        let here_s = connections * connect_s / f64::from(shape.workers.clamp(1, self.machine.cores.max(1)));
+        let both_s = connections * (connect_s + accept_s) / f64::from(self.machine.cores.max(1));
+        here_s.max(both_s)
     }
 
     /// How much longer than the mean the last worker computes, if the next file goes to whoever is free (Graham,

@@ -12,7 +12,8 @@ const MACHINE: Machine = Machine {
     link_bytes_per_s: None,
 };
 
-const AROUND: Around = Around { hosts: 1, cores: 2.0, beside: true, mean_bytes: None, start: Duration::ZERO };
+const AROUND: Around =
+    Around { hosts: 1, cores: 2.0, beside: true, secured: 0.0, mean_bytes: None, start: Duration::ZERO };
 
 /// A server and its pages, as a sample of 18 and one of 182 targets sees them.
 #[derive(Debug, Clone, Copy)]
@@ -214,7 +215,8 @@ fn the_cpu_time_of_files_follows_their_sizes() {
         for (one, bytes) in phase.attempts.iter_mut().zip(sizes.iter().cycle()) {
             (one.bytes, one.cpu_us) = (*bytes, 100 + bytes / 100);
         }
-        Phase { cpu: Duration::ZERO, ..phase }
+        let cpu = Duration::from_micros(phase.attempts.iter().map(|one| one.cpu_us).sum());
+        Phase { cpu, ..phase }
     };
     for (sizes, mean_bytes, cpu_ms) in [
         (vec![1_000, 5_000, 20_000], Some(60_000.0), 0.7),
@@ -271,6 +273,19 @@ fn a_page_of_a_few_bytes_takes_at_least_a_request() {
     let advice = advise(&question(&measured, &[host(30_000, None, 0.0)]));
     assert_eq!(advice.bottleneck().map(|bound| bound.resource), Some(Resource::Cpu), "{advice:#?}");
     assert_eq!((advice.mode, advice.workers), (Mode::Both, 2), "{advice:#?}");
+}
+
+#[test]
+fn a_sample_of_a_few_milliseconds_does_not_blame_the_servers() {
+    // They seem to do no more than one at a time, but connecting explains half of that.
+    let tiny = Pages { latency_ms: 0.1, cpu_ms: 0.02, capacity: 1.0, ..PAGES };
+    let measured = Measured::of(&phase(tiny, 18, 8), &phase(tiny, 182, 83), &AROUND).unwrap();
+    let advice = advise(&question(&measured, &[host(30_000, None, 0.0)]));
+    assert_eq!(measured.saturated, Saturated::Unclear);
+    assert_eq!(advice.bottleneck().map(|bound| bound.resource), Some(Resource::Cpu), "{advice:#?}");
+    assert!(advice.why.contains("too short to see a limit"), "{}", advice.why);
+    let hosts = advice.bounds.iter().find(|bound| bound.resource == Resource::Hosts).unwrap();
+    assert!(hosts.how.contains("too short to see their limit"), "{}", hosts.how);
 }
 
 #[test]
