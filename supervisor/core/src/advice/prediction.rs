@@ -6,11 +6,13 @@
 //! | part | is |
 //! |---|---|
 //! | starting and ending | what the sample took besides its targets |
-//! | opening connections | as many as are in flight or as there are hosts, each at the measured CPU time of one |
-//! | working | the largest of what the bounds allow; what begins together and takes equally long ends in rounds |
+//! | computing | the cores open all connections, as many as are in flight or as there are hosts, and do all targets |
+//! | or waiting | the largest of the other bounds, and how far apart the targets in flight are |
 //! | ending unevenly | how much longer the last worker computes if each file goes to the next free one, in list order |
 //!
-//! Targets are begun one after another, which takes the cores a while. So every bound but theirs is reached later.
+//! Computing and waiting overlap, so the larger of the two counts. Targets that begin together and take equally long end
+//! in rounds. Those of a round are apart by what the cores take for each: to open its connection, and later to parse
+//! its answer. Only the slower step counts, for it sets how fast the answers come.
 //!
 //! Not modelled: how the load of `--mode auto` grows, for what is advised is a fixed load; and what changes after the
 //! sample, such as a server that slows down or files that leave the memory.
@@ -35,12 +37,9 @@ impl Question<'_> {
         };
         // How long a file waits is a bound of its own.
         let in_rounds = if self.fetches { self.rounds_s(inputs, in_flight, latency_s) } else { 0.0 };
-        let per_s =
-            bounds.iter().find(|bound| bound.resource == Resource::Cpu).and_then(|bound| bound.targets_per_s);
-        let begins_s = per_s.map_or(0.0, |per_s| f64::from(in_flight) / per_s);
-        let works_s = by_bound(true).max(begins_s + by_bound(false).max(in_rounds));
-        let ends_s = self.uneven_s(shape.workers);
-        Some(overhead_s + self.connecting_s(shape) + works_s + ends_s)
+        let computes_s = self.connecting_s(shape) + by_bound(true);
+        let waits_s = self.apart_s(shape) + by_bound(false).max(in_rounds);
+        Some(overhead_s + computes_s.max(waits_s) + self.uneven_s(shape.workers))
     }
 
     /// How long all targets take if nothing but this bound held them up.
@@ -62,6 +61,10 @@ impl Question<'_> {
                 let each =
                     self.hosts.iter().map(|host| host.inputs.saturating_sub(1) as f64 * host.interval_s);
                 each.fold(0.0, f64::max) + last_s
+            }
+            // So many places, which targets take one after another.
+            (Resource::Memory | Resource::Descriptors | Resource::Concurrency, _) if self.fetches => {
+                self.rounds_s(inputs, super::whole(per_s * self.measured.latency_s), self.measured.latency_s)
             }
             (
                 Resource::Cpu
@@ -85,16 +88,31 @@ impl Question<'_> {
         }
     }
 
-    /// CPU time of opening all connections, on the cores that open them.
+    /// How long the cores open all connections.
     fn connecting_s(&self, shape: Shape) -> f64 {
+        let Measured { connect_s, accept_s, .. } = *self.measured;
+        let connections = f64::from(shape.in_flight).max(self.hosts.len() as f64);
+        connections * self.on_cores(shape, connect_s, accept_s)
+    }
+
+    /// How long after the first target in flight the last one is: each is asked for, and its answer is parsed, after
+    /// those before it.
+    fn apart_s(&self, shape: Shape) -> f64 {
+        let Measured { cpu_s, other_cpu_s, .. } = *self.measured;
+        let in_flight = f64::from(shape.in_flight);
+        let parsed_s = in_flight * self.on_cores(shape, cpu_s, other_cpu_s);
+        self.connecting_s(shape).max(parsed_s)
+    }
+
+    /// How long the cores take for this CPU time of a worker and that of a server, if it runs on this machine. A worker
+    /// uses one core.
+    fn on_cores(&self, shape: Shape, here_s: f64, there_s: f64) -> f64 {
         if !self.fetches {
             return 0.0;
         }
-        let Measured { connect_s, accept_s, .. } = *self.measured;
-        let connections = f64::from(shape.in_flight).max(self.hosts.len() as f64);
-        let here_s = connections * connect_s / f64::from(shape.workers.clamp(1, self.machine.cores.max(1)));
-        let both_s = connections * (connect_s + accept_s) / f64::from(self.machine.cores.max(1));
-        here_s.max(both_s)
+        let cores = self.machine.cores.max(1);
+        let workers = shape.workers.clamp(1, cores);
+        (here_s / f64::from(workers)).max((here_s + there_s) / f64::from(cores))
     }
 
     /// How much longer than the mean the last worker computes, if the next file goes to whoever is free (Graham,

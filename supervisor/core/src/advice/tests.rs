@@ -321,6 +321,27 @@ fn the_last_file_is_waited_for() {
 }
 
 #[test]
+fn two_files_begin_at_the_same_time() {
+    let cached = Pages { latency_ms: 1_000.0, cpu_ms: 1_000.0, ..PAGES };
+    let around = Around { hosts: 0, beside: false, ..AROUND };
+    let few = Phase { disk_bytes: 40_000, ..phase(Pages { latency_ms: 2_500.0, ..cached }, 2, 2) };
+    let measured = Measured::of(&few, &phase(cached, 2, 2), &around).unwrap();
+    let advice = advise(&Question { fetches: false, inputs: Some(2), ..question(&measured, &[]) });
+    assert_eq!(advice.bottleneck().unwrap().resource, Resource::Disk, "{advice:#?}");
+    assert!((advice.predicted_s.unwrap() / 2.56 - 1.0).abs() < 0.02, "{advice:#?}");
+}
+
+#[test]
+fn places_for_all_inputs_are_one_round() {
+    // 10,000 connections take half a second, in which the first answers are awaited. There are 20,000 descriptors.
+    let tiny = Pages { latency_ms: 1_000.0, cpu_ms: 0.08, ..PAGES };
+    let advice = ask(tiny, &[host(20, None, 0.0); 500]);
+    assert_eq!((advice.workers, advice.concurrency), (2, 5_000), "{advice:#?}");
+    let predicted_s = advice.predicted_s.unwrap();
+    assert!((1.9..2.2).contains(&predicted_s), "{predicted_s}: {advice:#?}");
+}
+
+#[test]
 fn a_server_that_refuses_sets_the_pace() {
     // It takes 20 a second. The sample starts with a burst that is mostly refused, and finds that pace in the end.
     let mut many = phase(PAGES, 90, 45);
