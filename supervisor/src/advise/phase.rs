@@ -1,7 +1,10 @@
 //! Runs the sample in two phases: with few targets in flight, then with many.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
 use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -222,14 +225,16 @@ impl Bench<'_> {
         self.phases.stopped.is_some() || self.spent.load(Ordering::Relaxed)
     }
 
-    /// Parses one file, to have the workers in memory; then all of the sample; then the same again, now that they are
-    /// in memory, too.
+    /// Parses the smallest file, to have the workers in memory; then all of the sample; then the same again, now that
+    /// they are in memory, too.
     fn parse(&mut self) -> anyhow::Result<()> {
         let cores = self.cores();
         let sample: Vec<&Sampled> = self.list.sample.iter().collect();
         let hops = Hops { target: 1, robots: 0 };
         // Workers that start for the first time may be read from the disk, too, and that is no file of the sample.
-        self.run(sample.iter().copied().take(1), 1, hops)?;
+        let size =
+            |one: &&&Sampled| fs::metadata(OsStr::from_bytes(&one.input)).map_or(u64::MAX, |file| file.len());
+        self.run(sample.iter().min_by_key(size).copied(), 1, hops)?;
         if self.is_over() {
             return Ok(());
         }
