@@ -59,7 +59,7 @@ pub struct Slice {
 }
 
 /// One input, as handed to a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The input's position, from 0.
     pub id: u64,

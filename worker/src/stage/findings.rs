@@ -149,17 +149,7 @@ mod tests {
 
     #[test]
     fn a_robots_txt_that_a_proxy_did_not_deliver_is_fetched_through_another() {
-        let target = Target {
-            id: 0,
-            attempt: 1,
-            may_retry: false,
-            over_budget: false,
-            may_defer: false,
-            not_before_us: None,
-            exit: None,
-            input: Vec::new(),
-            kept: Vec::new(),
-        };
+        let target = Target { attempt: 1, ..Target::default() };
         let kind = ErrorKind::Proxy;
         let answer = RobotsAnswer::Unreachable { why: String::new(), after_ms: None };
         let product = Product::Robots(answer, Some(kind));

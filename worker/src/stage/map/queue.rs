@@ -263,12 +263,8 @@ mod tests {
             id,
             attempt: 1,
             may_retry: true,
-            over_budget: false,
-            may_defer: false,
-            not_before_us: None,
-            exit: None,
             input: text.as_bytes().to_vec(),
-            kept: Vec::new(),
+            ..Target::default()
         })
     }
 

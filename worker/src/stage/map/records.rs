@@ -107,17 +107,7 @@ mod tests {
     }
 
     fn lines() -> Block {
-        Block::of_lines(Target {
-            id: 1234567,
-            attempt: 1,
-            may_retry: false,
-            over_budget: false,
-            may_defer: false,
-            not_before_us: None,
-            exit: None,
-            input: b"{}".to_vec(),
-            kept: Vec::new(),
-        })
+        Block::of_lines(Target { id: 1234567, attempt: 1, input: b"{}".to_vec(), ..Target::default() })
     }
 
     #[test]
