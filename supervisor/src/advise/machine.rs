@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use procfs::{Current as _, Meminfo};
 use rustc_hash::FxHashMap;
+use rustix::process::{Pid, getpriority_process};
 use shared::clock;
 use supervisor_core::advice::Machine;
 
@@ -53,13 +54,21 @@ impl OtherProcesses {
         Self(others.filter_map(|pid| Some((pid, clock::cpu_of(pid)?))).collect())
     }
 
-    /// CPU time of these processes since then; `None` if there are none. A process that ended in between does not count.
+    /// CPU time of these processes since then; `None` if there are none. A process that ended in between does not count,
+    /// nor does one that gives way to others: the job has its cores when it wants them.
     pub(super) fn cpu_since(&self, before: &Self) -> Option<Duration> {
         let since = |(pid, cpu): (&u32, &Duration)| {
-            cpu.saturating_sub(before.0.get(pid).copied().unwrap_or_default())
+            let taken = cpu.saturating_sub(before.0.get(pid).copied().unwrap_or_default());
+            if taken.is_zero() || gives_way(*pid) { Duration::ZERO } else { taken }
         };
         self.0.iter().map(since).reduce(|sum, cpu| sum + cpu)
     }
+}
+
+/// Whether a process is nice.
+fn gives_way(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| getpriority_process(Some(pid)).is_ok_and(|nice| nice > 0))
 }
 
 #[cfg(test)]
