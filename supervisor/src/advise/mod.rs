@@ -9,6 +9,7 @@ mod machine;
 mod phase;
 mod robots;
 mod show;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};

@@ -9,25 +9,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal as Posix;
 use rustc_hash::FxHashMap;
 use shared::clock;
 use shared::job::Mode;
-use shared::protocol::{Outcome, Verdict};
 use shared::record::ErrorKind;
 use shared::robots::ROBOTS_REDIRECTS_MAX;
 use supervisor_core::advice::{Attempt, Phase};
-use supervisor_core::pool::{Notice, Quarantined};
 
 use super::list::{List, PACED_LASTS_S, Sampled};
 use super::machine::OtherProcesses;
 use super::robots::Known;
+use super::watch::{Hops, Watch};
 use crate::engine::{self, JobReport, Report, RunContext};
 use crate::kinds;
 use crate::plan::{Input, Plan, PoolPlan, Survey};
-use crate::progress::{Progress, Snapshot};
+use crate::progress::Progress;
 use crate::robots::RobotsCache;
-use crate::runtime::{Control, Controller, Look, Observer, Signal, Signals, Workers, cpus};
+use crate::runtime::{Control, Controller, Observer, Signal, Signals, Workers, cpus};
 
 /// Targets in flight in the first phase, over all hosts.
 const FEW: u32 = 8;
@@ -45,9 +43,6 @@ const PARSE_LASTS: Duration = Duration::from_millis(500);
 /// Most files of the second phase. They are those of the first one, again and again.
 const FILES_MAX: usize = 20_000;
 
-/// The signal that a sample is stopped by when it has no more requests.
-const STOP_SIGNAL: i32 = Posix::SIGTERM as i32;
-
 /// The two phases, and what they cost.
 #[derive(Default)]
 pub(super) struct Phases {
@@ -58,20 +53,6 @@ pub(super) struct Phases {
     pub(super) stopped: Option<i32>,
     /// The delays that the hosts of the sample ask for, if their robots.txt were read.
     pub(super) delays: FxHashMap<usize, Duration>,
-}
-
-/// Most requests that one target takes, and that the robots.txt of its host takes.
-#[derive(Debug, Clone, Copy)]
-struct Hops {
-    target: u64,
-    robots: u64,
-}
-
-impl Hops {
-    /// How many targets fit into so many requests.
-    fn fit(self, requests: u64) -> usize {
-        usize::try_from(requests / (self.target + self.robots).max(1)).unwrap_or(usize::MAX)
-    }
 }
 
 /// What the sample asked of others.
@@ -380,97 +361,4 @@ impl Clocks {
 /// CPU time of this process and of the workers that have ended.
 fn cpu_taken() -> Duration {
     clock::process_cpu() + clock::children_cpu()
-}
-
-/// Notes each attempt, and passes on the rest to the progress bar.
-struct Watch<'a> {
-    progress: &'a mut Progress,
-    /// Whether a signal stops the sample, which is said once it is over.
-    stopping: &'a AtomicBool,
-    controller: &'a Controller,
-    spent: &'a AtomicBool,
-    hosts: Vec<usize>,
-    hops_max: Hops,
-    /// The robots.txt that were not asked for yet.
-    robots_left: u64,
-    attempts: Vec<Attempt>,
-    requests: u64,
-    requests_max: u64,
-    longest: Hops,
-    refused: u64,
-}
-
-impl Observer for Watch<'_> {
-    fn due(&self, now: Instant) -> Option<Instant> {
-        Observer::due(self.progress, now)
-    }
-
-    fn look(&mut self, now: Instant, look: &Look<'_>) {
-        self.progress.look(now, look);
-    }
-
-    fn message(&mut self, text: &str) {
-        if !self.stopping.load(Ordering::Relaxed) && !self.spent.load(Ordering::Relaxed) {
-            Observer::message(self.progress, text);
-        }
-    }
-
-    fn notice(&mut self, notice: &Notice) {
-        self.progress.notice(notice);
-    }
-
-    fn set_aside(&mut self, quarantined: &Quarantined) {
-        self.progress.set_aside(quarantined);
-    }
-
-    fn attempted(&mut self, outcome: &Outcome) {
-        // Without descriptors, memory or ports, a target comes back before it asks anybody.
-        if outcome.reply.is_none() && matches!(outcome.verdict, Verdict::Retry { .. }) {
-            return;
-        }
-        let requests = outcome.reply.map(|reply| u64::from(reply.requests));
-        self.requests += requests.unwrap_or(1);
-        self.requests_max += requests.unwrap_or(self.hops_max.target);
-        self.longest.target = self.longest.target.max(requests.unwrap_or(1));
-        let refused = outcome.reply.is_some_and(|reply| reply.refused);
-        self.refused += u64::from(refused);
-        let host = usize::try_from(outcome.id).ok().and_then(|id| self.hosts.get(id)).copied().unwrap_or(0);
-        self.attempts.push(Attempt {
-            host,
-            started_us: outcome.started_us,
-            elapsed_us: outcome.elapsed_us,
-            first_byte_us: outcome.reply.map(|reply| u64::from(reply.first_byte_us)),
-            cpu_us: outcome.cpu_us,
-            bytes: outcome.bytes,
-            ok: outcome.verdict == Verdict::Ok,
-            refused,
-        });
-    }
-
-    fn asked_robots(&mut self, outcome: &Outcome) {
-        let requests = outcome.reply.map(|reply| u64::from(reply.requests));
-        self.requests += requests.unwrap_or(1);
-        self.requests_max += requests.unwrap_or(self.hops_max.robots);
-        self.longest.robots = self.longest.robots.max(requests.unwrap_or(1));
-        match self.robots_left.checked_sub(1) {
-            Some(left) => self.robots_left = left,
-            // One that cannot be fetched is asked for until it can be, and the sample has no requests for that.
-            None if !self.spent.swap(true, Ordering::Relaxed) => {
-                let _ = self.controller.stop(STOP_SIGNAL) && self.controller.stop(STOP_SIGNAL);
-            }
-            None => {}
-        }
-    }
-
-    fn began(&mut self, mode: Mode, workers_max: u32) {
-        self.progress.began(mode, workers_max);
-    }
-
-    fn processes(&mut self, count: usize) {
-        self.progress.processes(count);
-    }
-
-    fn ended(&mut self, snapshot: &Snapshot) {
-        self.progress.ended(snapshot);
-    }
 }
