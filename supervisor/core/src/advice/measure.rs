@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::phase::{Attempt, ENOUGH, Phase};
+use super::phase::{Attempt, ENOUGH, Phase, REQUEST_S};
 use super::saturation::{Load, Saturated};
 use super::statistics::{Line, mean, median, seconds};
 
@@ -21,11 +21,7 @@ const ACCEPT_S: f64 = 30e-6;
 const HANDSHAKE_S: f64 = 600e-6;
 const ACCEPT_HANDSHAKE_S: f64 = 1e-3;
 
-/// CPU time of workers and supervisor for a request and its record, in seconds, without what the page takes. For pages
-/// of a few bytes that is all there is, and a sample of 200 is too short for the clocks to show it.
-pub(super) const REQUEST_S: f64 = 20e-6;
-
-/// The same where answers are waited for: the worker falls asleep, and wakes up for each of them. In a sample they come
+/// [`REQUEST_S`] where answers are waited for: the worker falls asleep, and wakes up for each of them. In a sample they come
 /// together, so it does not show that either.
 const WAITED_REQUEST_S: f64 = 45e-6;
 

@@ -5,13 +5,9 @@ use std::time::Duration;
 use super::backoff::BackoffConfig;
 use super::control::Gate;
 use super::host::HostRef;
-use super::politeness::{PerHost, Politeness};
+use super::politeness::{NETWORK, PerHost, Politeness};
 use super::rate::Rate;
 use crate::load::limit::Range;
-
-/// Requests in flight to one network host under `PerHost::Auto`: at first, which is less than the six connections
-/// that a browser opens, and at most.
-pub(super) const NETWORK: Range = Range { start: 4, max: 16 };
 
 /// Requests in flight to an address of the user's own machine or network under `PerHost::Auto`: at first, and at most
 /// unless the machine allows less. One address can be reached from 28,000 ephemeral ports by default.

@@ -3,7 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::config::NETWORK;
+use crate::load::limit::Range;
+
+/// Requests in flight to one network host under `PerHost::Auto`: at first, which is less than the six connections
+/// that a browser opens, and at most.
+pub(super) const NETWORK: Range = Range { start: 4, max: 16 };
 
 /// Limits per host, over all workers together.
 #[derive(Debug, Clone, Copy, PartialEq)]
