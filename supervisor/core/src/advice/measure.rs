@@ -108,7 +108,7 @@ impl Measured {
         let Costs { target, connect_s } = Costs::of(few, full, around);
         let cpu_s = target.at(mean_bytes.unwrap_or(0.0));
         let accept_s = if beside { ACCEPT_S + secured * ACCEPT_HANDSHAKE_S } else { 0.0 };
-        let known_s = if beside { other_cpu_s(few, full, accept_s) } else { 0.0 };
+        let known_s = if beside { other_cpu_s(full, accept_s) } else { 0.0 };
         let theirs_s = known_s.min(cpu_s);
         let load = load(full, (cpu_s, connect_s), (theirs_s, accept_s), cores);
         let saturated = Saturated::of(few, many, &load);
@@ -218,22 +218,11 @@ fn load(phase: &Phase, (cpu_s, connect_s): (f64, f64), (theirs_s, accept_s): (f6
     Load { needed_s: here_s + there_s, strangers_s: (other_s - there_s).max(0.0), cores }
 }
 
-/// CPU time of servers on this machine for one target. Others may be busy too: they compute all the time, and servers
-/// for each target, of which the first phase has few.
-fn other_cpu_s(few: &Phase, many: &Phase, accept_s: f64) -> f64 {
-    let taken_s = |phase: &Phase| {
-        let other_s = phase.other_cpu.unwrap_or_default().as_secs_f64();
-        (other_s - accept_s * phase.connections()).max(0.0)
-    };
-    let count = |phase: &Phase| phase.attempts.len() as f64;
-    let all_s = taken_s(many) / count(many).max(1.0);
-    let longer = many.wall.as_secs_f64() / few.wall.as_secs_f64().max(1e-6);
-    let more = count(many) - longer * count(few);
-    // Else the phases differ in nothing that tells them apart.
-    if more < count(many) / 2.0 {
-        return all_s;
-    }
-    ((taken_s(many) - longer * taken_s(few)) / more).clamp(0.0, all_s)
+/// CPU time of servers on this machine for one target. What others compute meanwhile counts as well, for it holds up a
+/// run on the same machine too.
+fn other_cpu_s(full: &Phase, accept_s: f64) -> f64 {
+    let taken = full.other_cpu.unwrap_or_default().as_secs_f64();
+    (taken - accept_s * full.connections()).max(0.0) / full.attempts.len().max(1) as f64
 }
 
 fn hosts_s(attempts: &[Attempt], hosts: usize) -> Vec<Option<f64>> {
@@ -284,24 +273,6 @@ mod tests {
             let measured = Measured::of(&phase(18, 8, few), &phase(182, 92, many), &AROUND).unwrap();
             assert!((measured.cpu_s / MS - 0.32).abs() < 0.01, "{name}: {measured:?}");
             assert!((measured.connect_s / MS - connect_ms).abs() < 0.02, "{name}: {measured:?}");
-        }
-    }
-
-    #[test]
-    fn servers_compute_for_each_target_and_others_all_the_time() {
-        let phase = |count, wall_ms: u64, other_ms: f64| Phase {
-            wall: Duration::from_millis(wall_ms),
-            other_cpu: Some(Duration::from_secs_f64(other_ms * MS)),
-            ..phase(count, 1, 0.0)
-        };
-        // A server takes 0.1 ms for a page, and a build half of the machine.
-        for (few, many, expected_ms) in [
-            (phase(18, 40, 1.8), phase(182, 60, 18.2), 0.1),
-            (phase(18, 40, 41.8), phase(182, 60, 78.2), 0.1),
-            (phase(18, 40, 41.8), phase(182, 30, 30.0), 0.0),
-            (phase(18, 100, 1.8), phase(182, 1_000, 18.2), 0.1),
-        ] {
-            assert!((other_cpu_s(&few, &many, 0.0) / MS - expected_ms).abs() < 0.01, "{:?}", many.other_cpu);
         }
     }
 
