@@ -28,23 +28,32 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
 #[must_use]
 pub(super) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
     let mut changes = Vec::new();
-    for now in is {
-        match was.iter().find(|then| then.flag == now.flag) {
-            Some(then) if then.value == now.value => {}
-            // Another command has other flags; naming them all would bury that.
-            Some(then) if now.flag == COMMAND => {
-                return vec![format!("the command was {}, and is {}", then.value, now.value)];
-            }
-            Some(then) => changes.push(format!("{} was {}, and is {}", now.flag, then.value, now.value)),
-            None => changes.push(format!("{} was not there, and is {}", now.flag, now.value)),
+    let mut flags: Vec<&str> = Vec::new();
+    for Fact { flag, .. } in is.iter().chain(was) {
+        if flags.contains(&flag.as_str()) {
+            continue;
         }
-    }
-    for then in was {
-        if !is.iter().any(|now| now.flag == then.flag) {
-            changes.push(format!("{} was {}, and is not there", then.flag, then.value));
+        flags.push(flag);
+        match (values(was, flag), values(is, flag)) {
+            (then, now) if then == now => {}
+            // Another command has other flags; naming them all would bury that.
+            (Some(then), Some(now)) if flag == COMMAND => {
+                return vec![format!("the command was {then}, and is {now}")];
+            }
+            (then, now) => {
+                let said = |value: Option<String>| value.unwrap_or_else(|| "not there".to_owned());
+                changes.push(format!("{flag} was {}, and is {}", said(then), said(now)));
+            }
         }
     }
     changes
+}
+
+/// The values of a flag, if it is there.
+fn values(facts: &[Fact], flag: &str) -> Option<String> {
+    let values: Vec<&str> =
+        facts.iter().filter(|fact| fact.flag == flag).map(|fact| fact.value.as_str()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 #[cfg(test)]
@@ -54,7 +63,9 @@ mod tests {
     use crate::format::Packing;
     use crate::plan::ListReading;
     use shared::job::{FetchSpec, ParseSpec, Work};
+    use shared::request::RequestSpec;
     use shared::select::{Each, Field, Preset};
+    use shared::template::{Form, Template};
     use std::time::Duration;
     use supervisor_core::frontier::PerHost;
 
@@ -153,6 +164,24 @@ mod tests {
         ] {
             assert_eq!(changes(&split(one), &split(other)), [format!("{form} {want}")]);
         }
+    }
+
+    #[test]
+    fn headers_with_columns_are_compared_with_each_other() {
+        let with = |headers: &[(&str, &str)]| {
+            let mut plan = plan(&[]);
+            let named = |(name, text): &(&str, &str)| {
+                ((*name).to_owned(), Template::parse(text.as_bytes(), Form::Word))
+            };
+            let headers = headers.iter().map(named).collect();
+            fetch(&mut plan).request = Some(Box::new(RequestSpec { headers, ..RequestSpec::default() }));
+            facts(&plan)
+        };
+        let (one, two) = (with(&[("X", "{a}"), ("Y", "{b}")]), with(&[("X", "{a}"), ("Y", "{c}")]));
+        assert_eq!(changes(&one, &one), [""; 0]);
+        let changes = changes(&one, &two);
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        assert!(changes[0].starts_with("--header was nothing, X (hash "), "{changes:?}");
     }
 
     #[test]

@@ -96,7 +96,8 @@ fn a_resumed_run_must_send_the_same() {
     let with = |body: &str, method: &str| {
         let flags =
             ["--method", method, "-o", "out.jsonl", "--resume", "--mode", "concurrent", "--concurrency", "4"];
-        rows(&dir).args(["--url", &origin.url("/sent/{n}?delay=0.05"), "--data", body]).args(flags)
+        let url = origin.url("/sent/{n}?delay=0.05");
+        rows(&dir).args(["--url", &url, "--data", body, "--header", "X-N: {n}"]).args(flags)
     };
     let run = with("n={n}", "POST").spawn();
     run.until("requests", || (echoed(&origin).len() > 20).then_some(()));
