@@ -28,6 +28,7 @@ pub mod shop;
 pub mod site;
 mod sitemaps;
 mod stats;
+mod versions;
 mod wire;
 
 use std::io::Write as _;
@@ -59,6 +60,7 @@ struct Origin {
     visits: bans::Visits,
     echoed: echo::Log,
     robots: robots::RobotsKind,
+    versions: versions::Versions,
 }
 
 impl Origin {
@@ -97,6 +99,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             visits: bans::Visits::default(),
             echoed: echo::Log::default(),
             robots: options.robots,
+            versions: versions::Versions::default(),
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
         writeln!(std::io::stdout(), "listening on {url}").context("cannot say where I listen")?;
@@ -127,6 +130,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(feeds::routes())
         .merge(hollow::routes())
         .merge(broken::routes())
+        .merge(versions::routes())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(origin), stats::track))
         .with_state(Arc::clone(origin))
 }
