@@ -21,6 +21,7 @@ use crate::robots::product_token;
 use crate::save::SaveSpec;
 use crate::select::blocked::BlockedRules;
 use crate::select::{Each, Field, Preset};
+use crate::since::SinceSpec;
 use crate::table::{Delimited, Typed};
 use crate::transport::TransportSpec;
 
@@ -190,6 +191,8 @@ pub struct FetchSpec {
     pub cookies: bool,
     /// Proxies, and what goes through them.
     pub proxies: ProxySpec,
+    /// The earlier run that pages are compared with, if there is one. Pages are noted for the next run then.
+    pub since: Option<Box<SinceSpec>>,
 }
 
 impl FetchSpec {

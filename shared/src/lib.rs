@@ -9,6 +9,7 @@
 //! | [`table`], [`warc`] | records as rows and as records of a web archive |
 //! | [`sitemap`] | what workers send of sitemaps |
 //! | [`redact`] | what is shown of flags, URLs, headers and messages |
+//! | [`since`] | what one run notes of pages for a later one |
 //! | [`save`] | names of the files that bodies are kept as |
 //! | [`robots`] | what a robots.txt says, and how it is read |
 //! | [`framed`] | values in a stream of bytes |
@@ -40,6 +41,7 @@ pub mod request;
 pub mod request_headers;
 pub mod robots;
 pub mod save;
+pub mod since;
 pub mod sitemap;
 pub mod table;
 pub mod template;

@@ -49,6 +49,7 @@ use crate::robots::RobotsCache;
 use crate::runtime::{Control, Controller, NoWorkers, Observer, Workers};
 use crate::saving::SavingError;
 use crate::shortage;
+use crate::since::{Earlier, SinceError};
 
 /// What to do about a run that could not continue.
 const HOW_TO_RESUME: &str =
@@ -90,6 +91,9 @@ pub(crate) enum EngineError {
     /// The directory of saved files cannot be used.
     #[error(transparent)]
     Saving(#[from] SavingError),
+    /// What an earlier run knows cannot be read, or what the next one needs not be kept.
+    #[error(transparent)]
+    Since(#[from] SinceError),
     /// The cookies cannot be kept.
     #[error(transparent)]
     Cookies(#[from] JarError),
@@ -122,6 +126,7 @@ impl EngineError {
             | Self::Changed(_)
             | Self::Saving(SavingError::Taken { .. })
             | Self::Sitemap(_)
+            | Self::Since(_)
             | Self::Cookies(_)
             | Self::Unbalanced(_) => None,
             #[cfg(feature = "objects")]
@@ -148,6 +153,8 @@ pub(crate) struct RunContext<'a> {
     pub(crate) robots: Option<RobotsCache>,
     /// The cookies, from when the job begins, if it keeps them.
     pub(crate) cookies: Option<Cookies>,
+    /// What an earlier run knows of pages, from when the job begins, if they are compared with it.
+    pub(crate) earlier: Option<Arc<Earlier>>,
     /// Where to count the bytes of the output that are certain.
     pub(crate) committed: Option<Arc<AtomicU64>>,
     /// Most inputs to take.

@@ -35,6 +35,7 @@ mod saving;
 pub mod service;
 mod shortage;
 mod side_file;
+mod since;
 pub mod sink;
 pub mod source;
 pub mod summary;

@@ -105,7 +105,7 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     let Some(first) = connection.receive()? else { return Ok(()) };
     let job = match first {
         ToWorker::Job(job) => job,
-        ToWorker::Slice(_) | ToWorker::Flush | ToWorker::Cookies(_) => {
+        ToWorker::Slice(_) | ToWorker::Flush | ToWorker::Cookies(_) | ToWorker::Notes(_) => {
             bail!("the supervisor sent something else before a job")
         }
         ToWorker::Drain => return Ok(()),
@@ -124,8 +124,8 @@ fn serve(arguments: &Arguments, hook: Option<Hook>) -> anyhow::Result<()> {
     connection.send(&FromWorker::Ready { sandbox })?;
     let (sender, receiver) = connection.split();
     let outbox = Outbox::start(sender, black_box, stage.pace())?;
-    let cookies = stage.cookies();
-    executor::run(Worker { context, outbox, cookies, then: None }, stage, &job, receiver)
+    let (cookies, notes) = (stage.cookies(), stage.notes());
+    executor::run(Worker { context, outbox, cookies, notes, then: None }, stage, &job, receiver)
 }
 
 /// Sets up the job's stage and enters the sandbox, in that order: setting up may read what working may not.

@@ -29,6 +29,8 @@ pub enum Kind {
     Request,
     /// What came back.
     Response,
+    /// The head that says that a page is as an earlier visit found it.
+    Revisit,
     /// What else is known.
     Metadata,
 }
@@ -41,6 +43,7 @@ impl Kind {
             Self::Warcinfo => "warcinfo",
             Self::Request => "request",
             Self::Response => "response",
+            Self::Revisit => "revisit",
             Self::Metadata => "metadata",
         }
     }
@@ -49,7 +52,7 @@ impl Kind {
         match self {
             Self::Warcinfo => "application/warc-fields",
             Self::Request => "application/http;msgtype=request",
-            Self::Response => "application/http;msgtype=response",
+            Self::Response | Self::Revisit => "application/http;msgtype=response",
             Self::Metadata => "application/json",
         }
     }

@@ -21,7 +21,7 @@ use crate::record::ErrorKind;
 pub use self::exit::{Exit, ExitFault, ExitUse};
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,6 +49,18 @@ pub enum ToWorker<J> {
     Drain,
     /// Cookies that another worker was given, or that were there before.
     Cookies(CookieUpdate),
+    /// What an earlier run has noted of targets of the slice that follows.
+    Notes(Vec<TargetNote>),
+}
+
+/// What an earlier run has noted of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetNote {
+    /// The target's id.
+    pub id: u64,
+    /// The note, as a worker made it.
+    #[serde(with = "serde_bytes")]
+    pub note: Vec<u8>,
 }
 
 /// The unit of work sent over IPC.
@@ -166,6 +178,7 @@ impl Batch {
     pub fn adds_up(&self) -> bool {
         let mut lengths = self.outcomes.iter().map(|outcome| outcome.line_bytes);
         lengths.try_fold(0, u64::checked_add) == Some(self.lines.len() as u64)
+            && self.outcomes.iter().all(|outcome| outcome.note_bytes <= outcome.line_bytes)
     }
 }
 
@@ -224,11 +237,28 @@ pub struct Outcome {
     pub exit_use: Option<ExitUse>,
     /// Whether it failed for good only because the retry budget of its host is used up.
     pub over_budget: bool,
-    /// Length of its line in [`Batch::lines`]; 0 if there is none ([`Verdict::Retry`]).
+    /// Length of its line in [`Batch::lines`], with its note; 0 if there is none ([`Verdict::Retry`]).
     pub line_bytes: u64,
+    /// Length of the note at the end of its line: what a later run should know of the page.
+    pub note_bytes: u64,
 }
 
 impl Outcome {
+    /// Whether the server said that the page is as an earlier run has noted it.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.note_bytes > 0
+            && self.verdict == Verdict::Ok
+            && self.reply.is_some_and(|reply| reply.status == 304)
+    }
+
+    /// Splits its note off its line.
+    #[must_use]
+    pub fn split<'a>(&self, line: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let note_bytes = usize::try_from(self.note_bytes).unwrap_or(usize::MAX);
+        line.split_at(line.len().saturating_sub(note_bytes))
+    }
+
     /// Number of records, if it is final; `None` if there can be no such number.
     #[must_use]
     pub fn records(&self) -> Option<u64> {
@@ -320,6 +350,7 @@ mod tests {
             exit_use: None,
             over_budget: false,
             line_bytes,
+            note_bytes: 0,
         }
     }
 
@@ -335,6 +366,11 @@ mod tests {
             let outcomes = lengths.iter().copied().map(outcome).collect();
             let batch = Batch { slices_read: 0, outcomes, lines: vec![0; bytes] };
             assert_eq!(batch.adds_up(), adds_up, "{lengths:?} of {bytes}");
+        }
+        for (note_bytes, adds_up) in [(0, true), (2, true), (3, false)] {
+            let outcomes = vec![Outcome { note_bytes, ..outcome(2) }];
+            let batch = Batch { slices_read: 0, outcomes, lines: vec![0; 2] };
+            assert_eq!(batch.adds_up(), adds_up, "a note of {note_bytes} in 2");
         }
     }
 

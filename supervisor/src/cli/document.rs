@@ -22,7 +22,7 @@ use crate::outcome::{first_paragraph, without_secrets};
 use crate::plan::{Input, Plan};
 
 /// Flags of local runs, which a job of the service cannot have.
-const NOT_FOR_JOBS: [&str; 17] = [
+const NOT_FOR_JOBS: [&str; 18] = [
     "output",
     "format",
     "split",
@@ -32,6 +32,7 @@ const NOT_FOR_JOBS: [&str; 17] = [
     "save",
     "save-name",
     "save-bytes-max",
+    "since",
     "progress",
     "quiet",
     "summary",

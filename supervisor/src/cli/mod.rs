@@ -24,6 +24,7 @@ mod resolve;
 mod save;
 mod serve;
 mod settings;
+mod since;
 mod values;
 
 use std::cell::RefCell;

@@ -17,13 +17,13 @@ use super::disk::OutputPlan;
 use super::flags::{
     AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CsvFlags, ExtractFlags, FetchJob,
     Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, SaveFlags, ShownFlags,
-    UrlFlags, Verb,
+    SinceFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::proxies::proxies;
-use super::{Environment, Invocation, csv, disk, program, request, save, serve};
+use super::{Environment, Invocation, csv, disk, program, request, save, serve, since};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -44,6 +44,8 @@ struct Run {
     then: Option<MapSpec>,
     /// `None` if no body is saved.
     save: Option<SaveFlags>,
+    /// `None` if pages are not compared with those of an earlier run.
+    since: Option<SinceFlags>,
     shown: ShownFlags,
     quiet: bool,
 }
@@ -64,6 +66,7 @@ impl Run {
             output,
             then: program::then(&then, pool)?,
             save: None,
+            since: None,
             shown,
         })
     }
@@ -82,6 +85,7 @@ impl Run {
             output,
             then: program::then(&then, pool)?,
             save: None,
+            since: None,
             shown,
         })
     }
@@ -97,7 +101,7 @@ pub(super) fn request(
     match verb {
         Some(Verb::Fetch(fetch)) => {
             let run_flags = Run::fetch(&pool, fetch.job, Some(fetch.output))?;
-            run(Run { save: Some(fetch.save), ..run_flags }, env)
+            run(Run { save: Some(fetch.save), since: Some(fetch.since), ..run_flags }, env)
         }
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, env),
         Some(Verb::Map(map)) => program::map(&pool, map, env).map(|plan| Invocation::Run(Box::new(plan))),
@@ -261,7 +265,8 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
             let (saves, repeats) = (run.save, network.blocked_if.contains(&BlockedIf::Repeats));
             let spec = fetch_spec(*network, request, body_bytes_max, &inputs, env)?;
             let reads = !fields.is_empty() || !presets.is_empty();
-            Work::Fetch(save::saving(spec, saves, reads, repeats, &place)?)
+            let spec = save::saving(spec, saves, reads, repeats, &place)?;
+            Work::Fetch(since::since(spec, run.since, run.then.is_some(), &place, env)?)
         }
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
@@ -361,6 +366,7 @@ fn fetch_spec(
         },
         blocked,
         save: None,
+        since: None,
         request: request.map(Box::new),
         transport,
         response_headers,

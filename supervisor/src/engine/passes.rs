@@ -300,6 +300,7 @@ impl Job<'_> {
         Runtime::new(parts, job, pool, workers_max, self.targets_max)
             .obeying(robots)
             .keeping(context.cookies.clone())
+            .since(context.earlier.clone())
             .run()
     }
 }

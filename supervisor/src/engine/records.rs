@@ -25,6 +25,7 @@ use crate::plan::{Output, Plan};
 use crate::robots::RobotsCache;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
 use crate::saving::{self, Prepared};
+use crate::since::{self, Keeper, Since, SinceEnd};
 use crate::sink::SinkError;
 use crate::sink::whole::Totals;
 use crate::summary::ModeRun;
@@ -73,18 +74,35 @@ pub(super) fn run(
         None => None,
     };
     manifest::remove(plan)?;
+    let (keeper, since) = begin_since(plan, destination.journal.as_ref(), context)?;
     let _signals = context.signals.take().map(Signals::to_run).transpose()?;
-    let report = append(plan, destination, context)?;
+    let report = append(plan, destination, keeper, context)?;
     context.observer.ended(&report.snapshot());
     // Without a journal, no run will go on with them.
     if report.ended.is_complete() || !is_recorded {
         clear(plan, context);
     }
+    let notices = since.map(|since| since.conclude(report.ended.is_complete()));
+    notices.into_iter().flatten().for_each(|notice| context.observer.message(&notice));
     if report.ended.is_complete() {
         let summary = &report.run.summary;
         manifest::write(plan, Totals { ok: summary.ok, failed: summary.failed })?;
     }
     Ok(JobReport::Ran(Box::new(report)))
+}
+
+/// Opens what an earlier run knows of pages, if they are compared with it, and what this run will note.
+fn begin_since(
+    plan: &Plan,
+    journal: Option<&Journal>,
+    context: &mut RunContext<'_>,
+) -> Result<(Option<Keeper>, Option<SinceEnd>), EngineError> {
+    let Some(spec) = kinds::since(&plan.work) else { return Ok((None, None)) };
+    let resumes = journal.map(|journal| journal.state.finished.len() > 0);
+    let Since { earlier, keeper, notices, end } = since::begin(plan, spec, resumes)?;
+    notices.iter().for_each(|notice| context.observer.message(notice));
+    context.earlier = earlier;
+    Ok((keeper, Some(end)))
 }
 
 /// Removes what is left of unfinished files. All that was asked for is done without that.
@@ -98,6 +116,7 @@ fn clear(plan: &Plan, context: &mut RunContext<'_>) {
 fn append(
     plan: &Plan,
     destination: Destination,
+    keeper: Option<Keeper>,
     context: &mut RunContext<'_>,
 ) -> Result<Report, EngineError> {
     let started = Started::now(context.control);
@@ -139,7 +158,11 @@ fn append(
             first_id: state.finished.len(),
             held,
             uncertain: state.uncertain.clone(),
-            writer: Writer::appending(outlet, store.map(|store| (store, &state, kind.rules().twice)))?,
+            writer: Writer::appending(
+                outlet,
+                store.map(|store| (store, &state, kind.rules().twice)),
+                keeper,
+            )?,
         },
     };
     let mut append = Append { plan, input, resume: None };

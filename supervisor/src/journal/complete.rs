@@ -80,6 +80,7 @@ impl Seen {
                 exit_use: None,
                 over_budget: false,
                 line_bytes: 0,
+                note_bytes: 0,
             },
         );
     }
@@ -270,8 +271,14 @@ mod tests {
         std::fs::write(&path, lines.join("\n") + "\n").unwrap();
         let Complete { records, failed, told } = read_lines(&path, None, false).unwrap();
         assert_eq!((records, failed), (3, 2));
-        let counts =
-            supervisor_core::gather::Counts { ok: 1, failed: 2, quarantined: 1, retries: 4, bytes: 10 };
+        let counts = supervisor_core::gather::Counts {
+            ok: 1,
+            failed: 2,
+            quarantined: 1,
+            retries: 4,
+            bytes: 10,
+            unchanged: 0,
+        };
         assert_eq!(told.counts(), counts);
         assert_eq!(told.errors(), &[(ErrorKind::Dns, 1), (ErrorKind::WorkerCrash, 1)].into());
         assert_eq!(told.slots().iter().map(|slot| slot.items).collect::<Vec<_>>(), [2, 1]);

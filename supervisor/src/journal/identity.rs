@@ -26,7 +26,7 @@ pub(super) fn facts(plan: &Plan) -> Vec<Fact> {
 
 /// Returns what differs between the job as it was and as it is, one sentence each.
 #[must_use]
-pub(super) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
+pub(crate) fn changes(was: &[Fact], is: &[Fact]) -> Vec<String> {
     let mut changes = Vec::new();
     let mut flags: Vec<&str> = Vec::new();
     for Fact { flag, .. } in is.iter().chain(was) {

@@ -32,6 +32,7 @@ pub use complete::{Complete, check as check_complete, check_count};
 pub use error::{JournalError, OutputError};
 pub use finished::Finished;
 pub use held::HeldRecord;
+pub(crate) use identity::changes;
 pub use opening::{Destination, Journal, Opened, beside, committed, open};
 pub use prefix::{Changed, Gate, Prefix};
 pub use recorder::{OutputProgress, Recorder, Reports};

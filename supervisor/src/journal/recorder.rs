@@ -37,6 +37,8 @@ pub struct OutputProgress {
     pub retries: u64,
     /// Total body bytes read.
     pub bytes: u64,
+    /// Total records whose pages are as an earlier run has noted them.
+    pub unchanged: u64,
     /// What was learned about hosts, if that is news.
     pub hosts: Option<String>,
     /// Records that wait for an earlier one at the end of the run.
@@ -138,6 +140,7 @@ impl Recorder {
         }
         self.tally.counts.retries = progress.retries;
         self.tally.counts.bytes = progress.bytes;
+        self.tally.counts.unchanged = progress.unchanged;
         if progress.hosts.is_some() {
             self.hosts = progress.hosts;
         }

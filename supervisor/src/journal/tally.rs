@@ -88,8 +88,8 @@ mod tests {
         ] {
             tally.add(ending);
         }
-        let Counts { ok, failed, quarantined, retries, bytes } = tally.counts;
-        assert_eq!((ok, failed, quarantined, retries, bytes), (7, 6, 2, 0, 0));
+        let Counts { ok, failed, quarantined, retries, bytes, unchanged } = tally.counts;
+        assert_eq!((ok, failed, quarantined, retries, bytes, unchanged), (7, 6, 2, 0, 0, 0));
         let errors =
             [(ErrorKind::Dns, 2), (ErrorKind::WorkerHang, 1), (ErrorKind::Parse, 1), (ErrorKind::Child, 2)];
         assert_eq!(tally.errors, BTreeMap::from(errors));

@@ -75,6 +75,7 @@ impl Kind for Fetch<'_> {
             cookies: _,
             // A proxy may have died since.
             proxies: _,
+            since,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),
@@ -92,6 +93,9 @@ impl Kind for Fetch<'_> {
         facts.extend(request.iter().flat_map(|request| request_in_words(request)));
         if !response_headers.is_empty() {
             facts.push(Fact::new("--response-header", response_headers.join(", ")));
+        }
+        if let Some(since) = since {
+            facts.push(Fact::new("--since", since.earlier.display()));
         }
         facts.append(&mut facts::of_extraction(plan));
         facts

@@ -22,6 +22,8 @@ use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use shared::request::RequestSpec;
 use shared::save::SaveSpec;
+use shared::select::blocked::Rule;
+use shared::since::SinceSpec;
 use supervisor_core::pool::Quarantined;
 
 pub(crate) use self::facts::{COMMAND, Fact};
@@ -114,6 +116,22 @@ pub(crate) fn saved(work: &Work) -> Option<&SaveSpec> {
     match work {
         Work::Fetch(spec) => spec.save.as_deref(),
         Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
+    }
+}
+
+/// Returns the earlier run that pages are compared with, if there is one.
+pub(crate) fn since(work: &Work) -> Option<&SinceSpec> {
+    match work {
+        Work::Fetch(spec) => spec.since.as_deref(),
+        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
+    }
+}
+
+/// Returns the rules about blocked answers.
+pub(crate) fn blocked(work: &Work) -> &[Rule] {
+    match work {
+        Work::Fetch(spec) | Work::Sitemap(spec) => &spec.blocked.rules,
+        Work::Parse(_) | Work::Csv(_) | Work::Map(_) => &[],
     }
 }
 
@@ -261,6 +279,7 @@ mod tests {
             response_headers: Vec::new(),
             cookies: false,
             proxies: ProxySpec::default(),
+            since: None,
         }
     }
 

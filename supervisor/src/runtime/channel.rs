@@ -18,9 +18,13 @@ use supervisor_core::pool::Seat;
 
 use super::door::{self, Absent, Door, Gate};
 use crate::shortage;
+use crate::since::Earlier;
 
 /// Most bytes of a message that says something to the user: room for a command line and the end of standard error.
 const SHORT_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
+
+/// Targets whose notes are looked up at once. A note may be large, so those of a slice together may be too large.
+const NOTES_AT_ONCE: usize = 32;
 
 /// What a reader thread reports.
 #[derive(Debug)]
@@ -42,6 +46,9 @@ pub(super) struct Listener {
     pub(super) heard: Sender<Heard>,
     /// Most bytes of one message of the worker.
     pub(super) message_bytes_max: usize,
+    /// What an earlier run knows of pages, if they are compared with it. Looked up by the writer, so that the disk does
+    /// not stop the loop.
+    pub(super) earlier: Option<Arc<Earlier>>,
 }
 
 /// The supervisor's side of one worker's channels.
@@ -66,12 +73,12 @@ impl Channel {
         let (outbox, queue) = unbounded();
         let (expectation, expected) = bounded(1);
         let (adoption, adopted) = bounded(1);
-        let (connection, writable) = bounded(1);
+        let (connection, writable) = bounded::<(IpcBytesSender, Option<Arc<Earlier>>)>(1);
         let connected = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&connected);
         thread::Builder::new().name("write".to_owned()).spawn(move || {
-            if let Ok(to_worker) = writable.recv() {
-                write_all(&to_worker, &queue);
+            if let Ok((to_worker, earlier)) = writable.recv() {
+                write_all(&to_worker, &queue, earlier.as_deref());
             }
         })?;
         thread::Builder::new().name("read".to_owned()).spawn(move || {
@@ -83,7 +90,7 @@ impl Channel {
             let ending = Ending { seat, listener };
             let last = match welcomed {
                 Ok((to_worker, gate)) => {
-                    let _ = connection.try_send(to_worker);
+                    let _ = connection.try_send((to_worker, ending.listener.earlier.clone()));
                     let read = read_all(seat, gate, &ending.listener);
                     read.err().map(|why| Heard::Malformed(seat, why))
                 }
@@ -180,11 +187,22 @@ fn check(message: &FromWorker) -> Result<(), String> {
     Ok(())
 }
 
-fn write_all(to_worker: &IpcBytesSender, queue: &Receiver<ToWorker>) {
+fn write_all(to_worker: &IpcBytesSender, queue: &Receiver<ToWorker>, earlier: Option<&Earlier>) {
     let mut scratch = Vec::new();
+    let mut send = |message: &ToWorker| {
+        let sent = codec::send(message, &mut scratch, |piece| to_worker.send(piece));
+        matches!(sent, Ok(Ok(())))
+    };
     for message in queue {
-        let sent = codec::send(&message, &mut scratch, |piece| to_worker.send(piece));
-        if !matches!(sent, Ok(Ok(()))) {
+        if let (Some(earlier), ToWorker::Slice(slice)) = (earlier, &message) {
+            for targets in slice.targets.chunks(NOTES_AT_ONCE) {
+                let notes = earlier.notes(targets);
+                if !notes.is_empty() && !send(&ToWorker::Notes(notes)) {
+                    return;
+                }
+            }
+        }
+        if !send(&message) {
             return;
         }
     }
@@ -218,6 +236,7 @@ mod tests {
         exit_use: None,
         over_budget: false,
         line_bytes: 0,
+        note_bytes: 0,
     };
 
     fn sockets() -> usize {
@@ -239,7 +258,7 @@ mod tests {
         let channel = Channel::open().unwrap();
         let (name, (heard, incoming)) = (channel.server_name().to_owned(), unbounded());
         channel.expect(std::process::id());
-        channel.adopt(SEAT, Listener { heard, message_bytes_max: LONG });
+        channel.adopt(SEAT, Listener { heard, message_bytes_max: LONG, earlier: None });
         let worker = thread::spawn(move || {
             let (to_worker, _inbound) = bytes_channel().unwrap();
             let (outbound, from_worker) = bytes_channel().unwrap();

@@ -62,7 +62,8 @@ impl Runtime<'_> {
 
     fn spawn(&mut self, seat: Seat) {
         let message_bytes_max = self.job.message_bytes_max();
-        let listener = Listener { heard: self.heard_sender.clone(), message_bytes_max };
+        let (heard, earlier) = (self.heard_sender.clone(), self.earlier.clone());
+        let listener = Listener { heard, message_bytes_max, earlier };
         let taken = self.parts.workers.take(seat, listener);
         if self.ended.failure.is_none() && taken.as_ref().is_err_and(shortage::is_meant) {
             // If the pool gives up, it does after this.

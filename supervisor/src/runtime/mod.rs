@@ -29,6 +29,7 @@ mod workers;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
@@ -61,6 +62,7 @@ use crate::journal::{self, Final, HeldRecord};
 use crate::kinds::{self, FirstSignal, ProgressUnit, Rules};
 use crate::progress::{Snapshot, Total};
 use crate::robots::RobotsCache;
+use crate::since::Earlier;
 use crate::units;
 
 /// Messages of workers taken in one turn of the loop before signals are looked at again.
@@ -171,6 +173,8 @@ pub struct Runtime<'a> {
     robots: Option<RobotsGate>,
     /// The cookies, if the job keeps them.
     cookies: Option<Cookies>,
+    /// What an earlier run knows of pages, if they are compared with it.
+    earlier: Option<Arc<Earlier>>,
     /// What the workers' copies of the cookies lack.
     copies: Copies,
     /// When the journal gets what was learned about hosts.
@@ -209,6 +213,7 @@ impl<'a> Runtime<'a> {
             source_told: false,
             robots: None,
             cookies: None,
+            earlier: None,
             copies: Copies::default(),
             learned_due: clock::now(),
             handing: Handing::default(),
@@ -232,6 +237,12 @@ impl<'a> Runtime<'a> {
     #[must_use]
     pub(crate) fn keeping(self, cookies: Option<Cookies>) -> Self {
         Self { cookies, ..self }
+    }
+
+    /// Compares pages with those of an earlier run.
+    #[must_use]
+    pub(crate) fn since(self, earlier: Option<Arc<Earlier>>) -> Self {
+        Self { earlier, ..self }
     }
 
     /// Runs to the end.

@@ -67,7 +67,7 @@ impl Runtime<'_> {
                 }
                 Disposition::Final => {
                     self.parts.gather.record(seat.slot, outcome);
-                    self.emit(outcome.id, ending(outcome), line);
+                    self.emit_noted(outcome, line);
                 }
             }
         }
@@ -78,7 +78,7 @@ impl Runtime<'_> {
     pub(super) fn accept(&mut self, id: u64) {
         if let Some((slot, outcome, line)) = self.unjudged.remove(&id) {
             self.parts.gather.record(slot, &outcome);
-            self.emit(id, ending(&outcome), &line);
+            self.emit_noted(&outcome, &line);
         }
     }
 
@@ -152,6 +152,7 @@ impl Runtime<'_> {
             exit_use: None,
             over_budget: false,
             line_bytes: 0,
+            note_bytes: 0,
         };
         self.parts.gather.record(0, &outcome);
         let error = RecordError { kind, message: why, evidence: None };
@@ -239,7 +240,7 @@ impl Runtime<'_> {
         if self.parts.queue.is_recorded() {
             self.ended.held_back = ordered.held();
         }
-        let Chunk { lines, progress } = &mut self.out;
+        let Chunk { lines, progress, .. } = &mut self.out;
         for (first, held) in ordered.take_held() {
             match self.held.remove(&first) {
                 Some(ending) => progress.held.push(HeldRecord { first, ending, lines: held }),
@@ -253,6 +254,7 @@ impl Runtime<'_> {
         let counts = self.parts.gather.counts();
         let progress = &mut self.out.progress;
         (progress.retries, progress.bytes) = (counts.retries, counts.bytes);
+        progress.unchanged = counts.unchanged;
         progress.prefix = self.parts.feed.prefix();
         let now = clock::now();
         if self.learned_due <= now && self.parts.queue.is_recorded() {
@@ -262,10 +264,19 @@ impl Runtime<'_> {
         }
     }
 
+    /// Passes on a final result of a worker, whose line may have a note of the page at its end.
+    fn emit_noted(&mut self, outcome: &Outcome, line: &[u8]) {
+        let (line, note) = outcome.split(line);
+        if outcome.verdict == Verdict::Ok && self.parts.queue.keeps_notes() {
+            self.out.notes.push(note);
+        }
+        self.emit(outcome.id, ending(outcome), line);
+    }
+
     /// Passes on a final result: in order if needed, else as it comes.
     pub(super) fn emit(&mut self, id: u64, ending: Final, line: &[u8]) {
         let recorded = self.parts.queue.is_recorded();
-        let Chunk { lines, progress } = &mut self.out;
+        let Chunk { lines, progress, .. } = &mut self.out;
         let Some(ordered) = &mut self.parts.ordered else {
             lines.extend_from_slice(line);
             if recorded {

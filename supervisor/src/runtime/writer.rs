@@ -12,6 +12,7 @@ use super::Control;
 use crate::aggregate::Merge;
 use crate::journal::{Notes, OutputError, OutputProgress, Recorder, Reports, State, Store};
 use crate::plan::Twice;
+use crate::since::{Keeper, PageNotes};
 use crate::sink::{Outlet, SinkError};
 
 /// Chunks that may wait for the disk. Each is what the loop gathered in one turn.
@@ -26,12 +27,15 @@ pub(super) struct Chunk {
     pub(super) lines: Vec<u8>,
     /// Stays empty without a journal.
     pub(super) progress: OutputProgress,
+    /// Stays empty unless pages are noted for a later run.
+    pub(super) notes: PageNotes,
 }
 
 impl Chunk {
     pub(super) fn is_empty(&self) -> bool {
         let OutputProgress { finished, hosts, held, .. } = &self.progress;
-        self.lines.is_empty() && finished.is_empty() && hosts.is_none() && held.is_empty()
+        let has_progress = !finished.is_empty() || hosts.is_some() || !held.is_empty();
+        self.lines.is_empty() && !has_progress && self.notes.is_empty()
     }
 }
 
@@ -42,6 +46,8 @@ pub struct Queue {
     ended: Receiver<()>,
     unwanted: Receiver<u32>,
     recorded: bool,
+    /// Whether pages are noted for a later run.
+    keeps_notes: bool,
     /// Notes targets before they are sent, if they must not be sent twice.
     notes: Option<Notes>,
     /// Targets whose records are committed, if a server may act on them twice otherwise.
@@ -68,11 +74,16 @@ pub enum Finished<T> {
 }
 
 impl Writer<Option<Store>> {
-    /// Starts appending to `outlet`, and recording that in the journal, which was left as the state says.
+    /// Starts appending to `outlet`, and recording that in the journal, which was left as the state says. Notes of pages
+    /// go to `keeper`, if there is a journal.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn appending(outlet: Outlet, journal: Option<(Store, &State, Twice)>) -> io::Result<Self> {
+    pub(crate) fn appending(
+        outlet: Outlet,
+        journal: Option<(Store, &State, Twice)>,
+        keeper: Option<Keeper>,
+    ) -> io::Result<Self> {
         let (recorder, reports) = match journal {
             Some((store, state, twice)) => {
                 let (recorder, reports) = Recorder::start(clock::now(), store, state, &outlet, twice)?;
@@ -80,13 +91,14 @@ impl Writer<Option<Store>> {
             }
             None => (None, Reports::default()),
         };
-        let recorded = recorder.is_some();
+        let (recorded, keeps_notes) = (recorder.is_some(), recorder.is_some() && keeper.is_some());
         let complete = Arc::new(OnceLock::new());
         let is_complete = Arc::clone(&complete);
         let mut writer = Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue, _| match recorder {
             None => write_all(outlet, queue).map(|()| None),
-            Some(recorder) => write_and_record(outlet, recorder, queue, &is_complete).map(Some),
+            Some(recorder) => write_and_record(outlet, recorder, keeper, queue, &is_complete).map(Some),
         })?;
+        writer.queue.keeps_notes = keeps_notes;
         (writer.queue.notes, writer.queue.settled) = (reports.notes, reports.settled);
         Ok(writer)
     }
@@ -125,7 +137,15 @@ impl<T: Send + 'static> Writer<T> {
             let _ending: Sender<()> = ending;
             work(&queue, &unwanted_files)
         })?;
-        let queue = Queue { chunks: Some(chunks), ended, unwanted, recorded, notes: None, settled: never() };
+        let queue = Queue {
+            chunks: Some(chunks),
+            ended,
+            unwanted,
+            recorded,
+            keeps_notes: false,
+            notes: None,
+            settled: never(),
+        };
         Ok(Self { queue, complete, thread: Some(thread) })
     }
 
@@ -169,6 +189,11 @@ impl Queue {
         self.recorded
     }
 
+    /// Whether pages are noted for a later run.
+    pub(super) const fn keeps_notes(&self) -> bool {
+        self.keeps_notes
+    }
+
     /// Notes targets before they are sent, if they must not be sent twice.
     pub(super) const fn notes(&self) -> Option<&Notes> {
         self.notes.as_ref()
@@ -204,6 +229,7 @@ fn write_all(mut outlet: Outlet, queue: &Receiver<Chunk>) -> Result<(), OutputEr
 fn write_and_record(
     mut outlet: Outlet,
     mut recorder: Recorder,
+    mut keeper: Option<Keeper>,
     queue: &Receiver<Chunk>,
     complete: &OnceLock<bool>,
 ) -> Result<Store, OutputError> {
@@ -218,6 +244,7 @@ fn write_and_record(
             Ok(chunk) => {
                 outlet.write(&chunk.lines)?;
                 recorder.add(chunk.progress);
+                keeper.iter_mut().for_each(|keeper| keeper.add(&chunk.notes));
                 if queue.is_empty() {
                     outlet.flush()?;
                 }
@@ -228,17 +255,21 @@ fn write_and_record(
         let now = clock::now();
         if recorder.due().is_some_and(|due| due <= now) {
             let bytes = outlet.settle()?;
+            keeper.iter_mut().for_each(Keeper::commit);
             if recorder.commit(now, bytes).is_err() {
                 return Ok(recorder.end()?);
             }
         }
     }
     let bytes = outlet.settle()?;
-    let Some(true) = complete.get() else {
+    // `None`: the last chunks were dropped, and their notes with them.
+    let is_complete = complete.get() == Some(&true);
+    keeper.into_iter().for_each(|keeper| keeper.close(is_complete));
+    if !is_complete {
         let store = recorder.finish(bytes, complete.get().is_some())?;
         outlet.finish()?;
         return Ok(store);
-    };
+    }
     if outlet.has_more_to_do() {
         // This may fail, and then nothing must have to be fetched again.
         let totals = recorder.totals();
@@ -268,7 +299,7 @@ mod tests {
         store.begin(&[], &[]).unwrap();
         let place = Output::File { path: output.to_owned(), overwrite: false, resume: false };
         let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
-        Writer::appending(outlet, Some((store, &State::default(), Twice::Harmless))).unwrap()
+        Writer::appending(outlet, Some((store, &State::default(), Twice::Harmless)), None).unwrap()
     }
 
     /// The `n`th ten records.
@@ -351,7 +382,7 @@ mod tests {
             let state = recorded.unwrap().state;
             let place = Output::File { path: output.clone(), overwrite: output.exists(), resume: false };
             let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
-            let writer = Writer::appending(outlet, Some((store, &state, Twice::Forbidden))).unwrap();
+            let writer = Writer::appending(outlet, Some((store, &state, Twice::Forbidden)), None).unwrap();
             let mut chunk = Chunk::default();
             for id in records {
                 chunk.lines.extend(format!("{id}\n").into_bytes());
@@ -381,7 +412,7 @@ mod tests {
         let place = Output::File { path: output, overwrite: false, resume: false };
         let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
         let journaled = Some((store, &State::default(), Twice::Forbidden));
-        let mut writer = Writer::appending(outlet, journaled).unwrap();
+        let mut writer = Writer::appending(outlet, journaled, None).unwrap();
         let notes = writer.queue().notes().unwrap();
         notes.note(vec![10, 11, 700]);
         notes.noted().recv().unwrap();

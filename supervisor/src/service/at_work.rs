@@ -74,6 +74,7 @@ impl Assignment {
             hosts: Some(&self.hosts),
             robots: Some(self.robots.clone()),
             cookies: None,
+            earlier: None,
             committed: Some(Arc::clone(&self.committed)),
             targets_max: u64::MAX,
         };
@@ -151,6 +152,7 @@ fn stuck(error: EngineError) -> JobEnd {
         | EngineError::Sitemap(_)
         | EngineError::Manifest(_)
         | EngineError::Saving(_)
+        | EngineError::Since(_)
         | EngineError::Unbalanced(_) => JobEnd::Failed(error.to_string(), None),
         #[cfg(feature = "objects")]
         EngineError::Object(_) => JobEnd::Failed(error.to_string(), None),

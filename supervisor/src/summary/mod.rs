@@ -71,6 +71,9 @@ pub struct Summary {
     /// Targets that failed for good because the retry budget of their host was used up; absent if zero.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries_over_budget: u64,
+    /// Records whose pages are as the earlier run of --since has noted them; absent if zero.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unchanged: u64,
     /// Body bytes read.
     pub bytes: u64,
     /// From the first process started to the last record committed, in seconds.
@@ -179,6 +182,7 @@ impl Summary {
             retries: counts.retries,
             refused: gather.refused(),
             retries_over_budget: gather.over_budget(),
+            unchanged: counts.unchanged,
             bytes: counts.bytes,
             wall_s: thousandths(wall_s),
             cpu_s: thousandths(facts.cpu.as_secs_f64()),

@@ -78,6 +78,7 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
         rows.push(("missing", missing, Bad));
     }
     let counts = [
+        ("unchanged", summary.unchanged),
         ("quarantined", summary.quarantined),
         ("retries", summary.retries),
         ("refused", summary.refused),

@@ -53,6 +53,7 @@ mod saved;
 mod served;
 mod service;
 mod shortage;
+mod since;
 mod sinks;
 mod sources;
 mod stopping;

@@ -17,7 +17,7 @@ use shared::protocol::{Target, ToWorker};
 use crate::connection::Receiver;
 use crate::outbox::{Credit, Outbox};
 use crate::stage::map::{Giver, Item, Map};
-use crate::stage::{Blocking, ByClient, Computed, Context, Cookies, Interleaved, Stage};
+use crate::stage::{Blocking, ByClient, Computed, Context, Cookies, Interleaved, Notes, Stage};
 
 /// What an executor works with.
 pub(crate) struct Worker {
@@ -25,8 +25,17 @@ pub(crate) struct Worker {
     pub(crate) outbox: Outbox,
     /// The cookies, if the job keeps them.
     pub(crate) cookies: Option<Cookies>,
+    /// What an earlier run has noted of pages, if they are compared with it.
+    pub(crate) notes: Option<Notes>,
     /// Where records go on to, if they do: the user's program.
     pub(crate) then: Option<Then>,
+}
+
+/// What the supervisor sends besides targets, and who takes it in.
+#[derive(Default)]
+struct TakenIn {
+    cookies: Option<Cookies>,
+    notes: Option<Notes>,
 }
 
 /// The user's program behind an executor, kept going by a thread of its own.
@@ -36,6 +45,10 @@ pub(crate) struct Then {
 }
 
 impl Worker {
+    fn taken_in(&self) -> TakenIn {
+        TakenIn { cookies: self.cookies.clone(), notes: self.notes.clone() }
+    }
+
     /// One target is done here: its record goes on to the program, or out.
     pub(crate) fn deliver(&self, computed: Computed, line: &[u8], idle: bool) {
         let Computed { outcome, begun } = computed;
@@ -126,7 +139,7 @@ fn run_blocking(worker: Worker, mut stage: impl Blocking, receiver: Receiver) ->
     let draining = Arc::new(AtomicBool::new(false));
     let (targets, queue) = crossbeam_channel::unbounded();
     let deliver = one_by_one(Arc::clone(&draining), move |target| targets.send(target).is_ok());
-    read_in_background(receiver, worker.outbox.credit(), worker.cookies.clone(), deliver)?;
+    read_in_background(receiver, worker.outbox.credit(), worker.taken_in(), deliver)?;
     blocking::run(&worker, &mut stage, &queue, &draining);
     worker.close();
     Ok(())
@@ -141,14 +154,14 @@ fn run_interleaved(
     let draining = Arc::new(AtomicBool::new(false));
     let (targets, queue) = tokio::sync::mpsc::unbounded_channel();
     let deliver = one_by_one(Arc::clone(&draining), move |target| targets.send(target).is_ok());
-    read_in_background(receiver, worker.outbox.credit(), worker.cookies.clone(), deliver)?;
+    read_in_background(receiver, worker.outbox.credit(), worker.taken_in(), deliver)?;
     event_loop::run(worker, stage, job.concurrency, queue, draining)
 }
 
 /// Gives blocks of lines to the user's program as they come, and keeps it going on this thread.
 fn run_program(worker: Worker, map: &Map, receiver: Receiver) -> anyhow::Result<()> {
     let (giver, driver) = map.start(&worker.outbox, &worker.context.black_box)?;
-    read_in_background(receiver, worker.outbox.credit(), None, move |delivery| {
+    read_in_background(receiver, worker.outbox.credit(), TakenIn::default(), move |delivery| {
         match delivery {
             Delivery::Targets(targets) => giver.give(targets.into_iter().map(Item::Lines)),
             Delivery::Flush => giver.flush(),
@@ -182,7 +195,7 @@ fn one_by_one(
 fn read_in_background(
     mut receiver: Receiver,
     credit: Credit,
-    cookies: Option<Cookies>,
+    taken_in: TakenIn,
     mut deliver: impl FnMut(Delivery) -> bool + Send + 'static,
 ) -> std::io::Result<()> {
     thread::Builder::new().name("inbox".to_owned()).spawn(move || {
@@ -200,8 +213,13 @@ fn read_in_background(
                     }
                 }
                 Ok(Some(ToWorker::Cookies(update))) => {
-                    if let Some(cookies) = &cookies {
+                    if let Some(cookies) = &taken_in.cookies {
                         cookies.take_in(update);
+                    }
+                }
+                Ok(Some(ToWorker::Notes(notes))) => {
+                    if let Some(known) = &taken_in.notes {
+                        known.take_in(notes);
                     }
                 }
                 Ok(Some(ToWorker::Drain)) => {

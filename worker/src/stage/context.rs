@@ -154,6 +154,9 @@ impl Context {
                 begun = self.write(waited, &findings, elapsed_us, &Recording::new(false), out);
             }
         }
+        // What a program makes of a record is not noted.
+        let note_bytes =
+            if begun.is_none() { append_note(waited.recording, &findings, &verdict, out) } else { 0 };
         self.black_box.leave();
         // Nothing else of a host starts while its robots.txt is refused, so its pace need not change.
         let reply = waited.recording.reply().filter(|reply| !(reply.refused && target.is_robots()));
@@ -170,6 +173,7 @@ impl Context {
             exit_use,
             over_budget,
             line_bytes: (out.len() - before) as u64,
+            note_bytes,
         };
         Computed { outcome, begun }
     }
@@ -197,6 +201,7 @@ impl Context {
             exit_use: None,
             over_budget: false,
             line_bytes: line_bytes as u64,
+            note_bytes: 0,
         };
         Computed { outcome, begun: None }
     }
@@ -238,7 +243,7 @@ impl Context {
             elapsed_us: Some(elapsed_us),
             // How much of a failed body arrived depends on how the network cut it; records do not.
             bytes: findings.bytes.filter(|_| error.is_none() || saved.is_some()),
-            charset: findings.charset,
+            charset: findings.charset.as_deref(),
             content_type: saved.map(|saved| saved.content_type.as_str()),
             file: saved.map(|saved| saved.file.as_str()),
             sha256: saved.map(|saved| saved.sha256.as_str()),
@@ -256,6 +261,20 @@ impl Context {
         self.encoder.write(&record, exchange, out);
         None
     }
+}
+
+/// Appends what a later run should know of a page that came as it should. Returns its length.
+fn append_note(recording: &Recording, findings: &Findings, verdict: &Verdict, out: &mut Vec<u8>) -> u64 {
+    let (Some(condition), Verdict::Ok, Product::Fields(fields)) =
+        (&recording.condition, verdict, &findings.product)
+    else {
+        return 0;
+    };
+    let Some(note) = condition.note(fields, findings.charset.as_deref(), recording.headers()) else {
+        return 0;
+    };
+    out.extend_from_slice(&note);
+    note.len() as u64
 }
 
 /// Tells the hook which input enters which phase.

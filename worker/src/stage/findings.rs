@@ -1,5 +1,6 @@
 //! What is known of a target once everything is computed, and how that ends it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use shared::robots::RobotsAnswer;
 use shared::sitemap::Listing;
 use url::Url;
 
+use super::fetch::since::Unchanged;
 use super::fetch::{Failure, Fetched};
 
 /// What a record is made from.
@@ -18,7 +20,7 @@ pub(super) struct Findings {
     pub(super) final_url: Option<Url>,
     pub(super) status: Option<u16>,
     pub(super) bytes: Option<u64>,
-    pub(super) charset: Option<&'static str>,
+    pub(super) charset: Option<Cow<'static, str>>,
     pub(super) product: Product,
 }
 
@@ -64,8 +66,19 @@ impl Findings {
             final_url: Some(fetched.final_url),
             status: Some(fetched.status),
             bytes: Some(fetched.body.len() as u64),
-            charset,
+            charset: charset.map(Cow::Borrowed),
             product,
+        }
+    }
+
+    /// What is known of a page that is as an earlier run has found it.
+    pub(super) fn unchanged(fetched: &Fetched, unchanged: Unchanged) -> Self {
+        Self {
+            final_url: Some(fetched.final_url.clone()),
+            status: Some(fetched.status),
+            bytes: Some(0),
+            charset: unchanged.charset.map(Cow::Owned),
+            product: Product::Fields(unchanged.fields),
         }
     }
 

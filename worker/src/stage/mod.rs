@@ -37,6 +37,7 @@ use crate::shortage::Shortages;
 pub(crate) use self::context::{Computed, Context};
 use self::csv::Csv;
 pub(crate) use self::fetch::cookies::Cookies;
+pub(crate) use self::fetch::since::Notes;
 use self::fetch::{blocking, event_loop};
 use self::kinds::{Fetch, Parse, Sitemap};
 use self::map::Map;
@@ -120,6 +121,15 @@ impl Stage {
             Self::Sitemap(ByClient::Blocking(stage)) => stage.cookies(),
             Self::Sitemap(ByClient::EventLoop(stage)) => stage.cookies(),
             Self::Parse(_) | Self::Csv(_) | Self::Map(_) => None,
+        }
+    }
+
+    /// What an earlier run has noted of pages, if they are compared with it.
+    pub(crate) fn notes(&self) -> Option<Notes> {
+        match self {
+            Self::Fetch(ByClient::Blocking(stage)) => stage.notes(),
+            Self::Fetch(ByClient::EventLoop(stage)) => stage.notes(),
+            Self::Sitemap(_) | Self::Parse(_) | Self::Csv(_) | Self::Map(_) => None,
         }
     }
 

@@ -56,6 +56,9 @@ pub struct Counts {
     pub retries: u64,
     /// Body bytes read, over all attempts.
     pub bytes: u64,
+    /// Those final results with fields whose pages are as an earlier run has noted them.
+    #[serde(default)]
+    pub unchanged: u64,
 }
 
 impl Counts {
@@ -141,7 +144,10 @@ impl Gather {
             Verdict::Ok | Verdict::Failed(_) if outcome.endings.is_some() => {
                 return self.record_several(slot, outcome, outcome.endings.unwrap_or_default());
             }
-            Verdict::Ok => self.counts.ok += 1,
+            Verdict::Ok => {
+                self.counts.ok += 1;
+                self.counts.unchanged += u64::from(outcome.is_unchanged());
+            }
             Verdict::Failed(kind) => {
                 self.counts.failed += 1;
                 *self.errors.entry(*kind).or_default() += 1;

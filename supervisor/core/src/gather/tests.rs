@@ -16,6 +16,7 @@ fn outcome(started_us: u64, elapsed_us: u64, cpu_us: u64, verdict: Verdict) -> O
         exit_use: None,
         over_budget: false,
         line_bytes: 1,
+        note_bytes: 0,
     }
 }
 
@@ -40,7 +41,10 @@ fn every_count_follows_from_the_events() {
     gather.resident(1, 70);
     gather.resident(1, 50);
 
-    assert_eq!(gather.counts(), Counts { ok: 1, failed: 2, quarantined: 1, retries: 2, bytes: 30 });
+    assert_eq!(
+        gather.counts(),
+        Counts { ok: 1, failed: 2, quarantined: 1, retries: 2, bytes: 30, unchanged: 0 }
+    );
     assert_eq!(gather.errors(), &BTreeMap::from([(ErrorKind::Dns, 1), (ErrorKind::WorkerCrash, 1)]));
     assert_eq!(gather.restarts(), 1);
     assert_eq!(

@@ -16,6 +16,7 @@ mod proxies;
 mod request;
 mod save;
 mod serve;
+mod since;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub(super) use self::proxies::{ProxyFlags, StickyFlag};
 pub(super) use self::request::RequestFlags;
 pub(super) use self::save::SaveFlags;
 pub(super) use self::serve::ServeFlags;
+pub(super) use self::since::SinceFlags;
 use super::{help, values};
 
 /// Fetch and parse in bulk on every core.
@@ -112,6 +114,8 @@ pub(super) struct FetchFlags {
     pub(super) job: FetchJob,
     #[command(flatten)]
     pub(super) save: SaveFlags,
+    #[command(flatten)]
+    pub(super) since: SinceFlags,
     #[command(flatten)]
     pub(super) output: OutputFlags,
 }

@@ -50,6 +50,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             response_headers: Vec::new(),
             cookies: false,
             proxies: ProxySpec::default(),
+            since: None,
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),

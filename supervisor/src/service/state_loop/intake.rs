@@ -114,7 +114,7 @@ impl StateLoop {
             Err(error) => return tracing::warn!(job = row.id.0, %error, "cannot read its journal"),
         };
         let kept = state.kept();
-        let Counts { ok, failed, quarantined, retries, bytes } = kept.counts;
+        let Counts { ok, failed, quarantined, retries, bytes, unchanged: _ } = kept.counts;
         let done = ok + failed;
         row.counts = JobCounts { done, ok, failed, quarantined, retries, bytes, in_flight: 0, ..row.counts };
         row.errors = kept.errors;

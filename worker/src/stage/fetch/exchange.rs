@@ -32,6 +32,7 @@ use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
 use super::request::Sent;
 use super::rules::Rules;
 use super::scope::{Distance, Homes};
+use super::since::Change;
 use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
 use crate::stage::content_length::content_length;
 use crate::stage::decode::{DecodeError, Progress};
@@ -159,6 +160,9 @@ impl<'a> Exchange<'a> {
         if let Some(cookies) = &self.hop.rules.cookies {
             cookies.send(&self.hop.url, request.headers_mut());
         }
+        if let Some(condition) = self.recording.condition.as_mut() {
+            condition.ask(&self.hop.url, &mut request);
+        }
         self.hop.status = None;
         self.refusal = None;
         self.recording.request(&self.hop.url, &request);
@@ -214,6 +218,15 @@ impl<'a> Exchange<'a> {
             let failure = self.hop.blocked(head.status, &head.headers, rule);
             self.recording.refused();
             return self.drain(&head.headers, Next::Done(Err(failure)));
+        }
+        match self.recording.condition.as_mut().map_or(Change::Open, |condition| condition.answered(head)) {
+            Change::Open => {}
+            Change::None => return self.end_without_body(Ok(self.fetched(None, Vec::new()))),
+            Change::Unasked => {
+                let message = "304 Not Modified, although the request had no condition".to_owned();
+                let failure = self.hop.failure(ErrorKind::HttpStatus, message, false);
+                return self.end_without_body(Err(failure));
+            }
         }
         if self.recording.file.as_mut().is_some_and(|file| file.refuses(head)) {
             return self.drain(&head.headers, Next::Request);
@@ -439,6 +452,13 @@ impl<'a> Exchange<'a> {
     fn stop(&mut self, outcome: Outcome) -> Flow {
         self.phase = Phase::Idle(Next::Done(outcome));
         Flow::Stop
+    }
+
+    /// Ends the exchange with its last head, whose `Content-Length` is that of another answer's body. The end of its own
+    /// body has still to be read, to keep the connection.
+    fn end_without_body(&mut self, outcome: Outcome) -> Flow {
+        self.phase = Phase::Drain { left: DRAIN_BYTES_MAX, next: Next::Done(outcome) };
+        Flow::Read
     }
 
     fn drain(&mut self, headers: &HeaderMap, next: Next) -> Flow {

@@ -25,6 +25,7 @@ mod request;
 mod retry_after;
 mod rules;
 mod scope;
+pub(crate) mod since;
 mod target;
 mod tls;
 

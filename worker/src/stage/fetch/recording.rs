@@ -20,6 +20,7 @@ use url::Url;
 use super::body::announced;
 use super::is_refusal;
 use super::request::is_about_body;
+use super::since::{Condition, Unchanged};
 use crate::stage::save::{FileSlot, Saved};
 
 /// Archived name of `Transfer-Encoding`, which no longer describes the body as archived.
@@ -93,6 +94,8 @@ pub(crate) struct Recording {
     exit_use: Option<ExitUse>,
     /// The file that the body is saved as, if bodies are saved.
     pub(in crate::stage) file: Option<Box<FileSlot>>,
+    /// What is asked and noted of the page, if the job compares pages with those of an earlier run.
+    pub(in crate::stage) condition: Option<Box<Condition>>,
 }
 
 impl Recording {
@@ -106,6 +109,7 @@ impl Recording {
             headers: None,
             exit_use: None,
             file: None,
+            condition: None,
         }
     }
 
@@ -212,6 +216,29 @@ impl Recording {
             Some((name.as_str().to_owned(), FieldValue::List(values)))
         });
         self.headers = Some(Box::new(FieldValue::Object(found.collect())));
+    }
+
+    /// Whether the server says that the page is as an earlier run has found it.
+    pub(in crate::stage) fn is_unchanged(&self) -> bool {
+        self.condition.as_ref().is_some_and(|condition| condition.is_unchanged())
+    }
+
+    /// The page as an earlier run has found it, if the server says that it is still so. Headers that this answer lacks
+    /// are those of then (RFC 9111, 4.3.4).
+    pub(in crate::stage) fn unchanged(&mut self) -> Option<Unchanged> {
+        let mut unchanged = self.condition.as_mut()?.unchanged()?;
+        if let (Some(FieldValue::Object(mut then)), Some(FieldValue::Object(now))) =
+            (unchanged.headers.take(), self.headers.as_deref_mut())
+        {
+            for (name, value) in now.drain(..) {
+                match then.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, place)) => *place = value,
+                    None => then.push((name, value)),
+                }
+            }
+            *now = then;
+        }
+        Some(unchanged)
     }
 
     /// The headers of the last response that go into the record.

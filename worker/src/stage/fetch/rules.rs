@@ -197,6 +197,7 @@ pub(super) mod tests {
             response_headers: Vec::new(),
             cookies: false,
             proxies: ProxySpec::default(),
+            since: None,
         }
     }
 

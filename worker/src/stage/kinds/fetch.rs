@@ -15,6 +15,7 @@ use crate::shortage::Shortages;
 use crate::stage::blocked::PageRules;
 use crate::stage::context::{Computed, Context};
 use crate::stage::fetch::cookies::Cookies;
+use crate::stage::fetch::since::{Condition, Notes};
 use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::media_type::MediaType;
@@ -34,6 +35,8 @@ pub(crate) struct Fetch<C> {
     robots_token: String,
     /// Where bodies are saved, if they are.
     files: Option<Files>,
+    /// What an earlier run has noted of pages, if they are compared with it.
+    notes: Option<Notes>,
 }
 
 impl<C: Client> Fetch<C> {
@@ -55,7 +58,18 @@ impl<C: Client> Fetch<C> {
         };
         let files = spec.save.as_deref().map(open).transpose()?;
         let fields = select::names(&job.fields, job.each.as_ref(), &job.presets).len();
-        Ok(Self { client, extractor, fields, rules, parse_timeout: job.parse_timeout, robots_token, files })
+        let (parse_timeout, notes) = (job.parse_timeout, spec.since.as_ref().map(|_| Notes::default()));
+        Ok(Self { client, extractor, fields, rules, parse_timeout, robots_token, files, notes })
+    }
+
+    /// What is asked and noted of a target's page, if pages are compared with those of an earlier run.
+    fn condition(&self, target: &Target) -> Option<Box<Condition>> {
+        let notes = self.notes.as_ref().filter(|_| !target.is_robots())?;
+        Some(Box::new(notes.condition(target.id, self.fields)))
+    }
+
+    pub(crate) fn notes(&self) -> Option<Notes> {
+        self.notes.clone()
     }
 
     /// The file of a target, if its body is to be saved.
@@ -99,6 +113,9 @@ impl<C: Client> Compute for Fetch<C> {
             if target.is_robots() {
                 return robots::read(outcome, &self.robots_token);
             }
+            if let (Ok(fetched), Some(unchanged)) = (&outcome, recording.unchanged()) {
+                return Findings::unchanged(fetched, unchanged);
+            }
             match outcome {
                 Ok(fetched) if !recording.holds_page() => self.unread(fetched),
                 outcome => self.rules.apply(outcome, judged, recording, |fetched| self.read(fetched)),
@@ -109,8 +126,8 @@ impl<C: Client> Compute for Fetch<C> {
 
 impl Blocking for Fetch<blocking::Client> {
     fn wait(&mut self, context: &Context, target: &Target) -> Response {
-        let file = self.file(target);
-        let mut response = fetch(&mut self.client, context, target, Wanted::of(target), file);
+        let (file, condition) = (self.file(target), self.condition(target));
+        let mut response = fetch(&mut self.client, context, target, Wanted::of(target), file, condition);
         at_once(response.end_file(&self.client, context, target, &self.rules));
         response
     }
@@ -118,8 +135,9 @@ impl Blocking for Fetch<blocking::Client> {
 
 impl Interleaved for Fetch<event_loop::Client> {
     async fn wait(&self, context: &Context, target: &Target) -> Response {
-        let file = self.file(target);
-        let mut response = fetch_interleaved(&self.client, context, target, Wanted::of(target), file).await;
+        let (file, condition) = (self.file(target), self.condition(target));
+        let wanted = Wanted::of(target);
+        let mut response = fetch_interleaved(&self.client, context, target, wanted, file, condition).await;
         response.end_file(&self.client, context, target, &self.rules).await;
         response
     }

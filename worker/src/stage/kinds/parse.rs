@@ -1,5 +1,6 @@
 //! `parse`: a target is a path. Its file is read while it is parsed: a first match may be all that is needed of it.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -61,7 +62,7 @@ impl Parse {
             Ok(extracted) => (Some(extracted.charset), Product::Fields(extracted.values)),
             Err(error) => (None, Product::problem(error.kind(), error.to_string())),
         };
-        Findings { bytes: Some(bytes), charset, product, ..Findings::default() }
+        Findings { bytes: Some(bytes), charset: charset.map(Cow::Borrowed), product, ..Findings::default() }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::stage::blocked::{Judgement, PageRules};
 use crate::stage::context::{Computed, Context, Waited, run_hook};
 use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::recording::Recording;
+use crate::stage::fetch::since::Condition;
 use crate::stage::fetch::{Failure, Fetched, Outcome, Wanted, blocking, event_loop};
 use crate::stage::findings::Findings;
 use crate::stage::save::{FileSlot, FileTooLarge};
@@ -75,11 +76,12 @@ pub(super) fn fetch(
     target: &Target,
     wanted: Wanted,
     file: Option<Box<FileSlot>>,
+    condition: Option<Box<Condition>>,
 ) -> Response {
     context.begin(target);
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
-    recording.file = file;
+    (recording.file, recording.condition) = (file, condition);
     let outcome = match std::str::from_utf8(&target.input) {
         Ok(url) => client.fetch(url, wanted, target.exit, Kept(&target.kept), &mut recording),
         Err(_) => Err(not_utf8()),
@@ -95,11 +97,12 @@ pub(super) async fn fetch_interleaved(
     target: &Target,
     wanted: Wanted,
     file: Option<Box<FileSlot>>,
+    condition: Option<Box<Condition>>,
 ) -> Response {
     context.begin(target);
     let started_us = clock::monotonic_us();
     let mut recording = context.recording();
-    recording.file = file;
+    (recording.file, recording.condition) = (file, condition);
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {

@@ -49,12 +49,12 @@ fn list(target: &Target, fetched: Fetched) -> Findings {
 
 impl Blocking for Sitemap<blocking::Client> {
     fn wait(&mut self, context: &Context, target: &Target) -> Response {
-        fetch(&mut self.client, context, target, Wanted::Listed, None)
+        fetch(&mut self.client, context, target, Wanted::Listed, None, None)
     }
 }
 
 impl Interleaved for Sitemap<event_loop::Client> {
     async fn wait(&self, context: &Context, target: &Target) -> Response {
-        fetch_interleaved(&self.client, context, target, Wanted::Listed, None).await
+        fetch_interleaved(&self.client, context, target, Wanted::Listed, None, None).await
     }
 }

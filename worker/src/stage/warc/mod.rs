@@ -29,6 +29,9 @@ const DENSE: [&str; 13] = [
     "application/pdf",
 ];
 
+/// Says what a revisit is (WARC 1.1, 6.7.3).
+const NOT_MODIFIED: &str = "WARC-Profile: http://netpreserve.org/warc/1.1/revisit/server-not-modified\r\n";
+
 /// Appends what was sent and what came back for a target. Returns what the target's metadata record is about.
 pub(super) fn write_exchanges(
     writer: &mut Writer,
@@ -39,7 +42,9 @@ pub(super) fn write_exchanges(
     let mut last = None;
     for (number, hop) in recording.hops().iter().enumerate() {
         if let Some(response) = &hop.response {
-            last = Some(exchange(writer, target, number, hop, response, out));
+            let is_last = number + 1 == recording.hops().len();
+            let kind = if is_last && recording.is_unchanged() { Kind::Revisit } else { Kind::Response };
+            last = Some(exchange(writer, (target, number), hop, kind, response, out));
         }
     }
     let date = recording.hops().last().map_or_else(clock::wall, |hop| hop.sent);
@@ -49,13 +54,13 @@ pub(super) fn write_exchanges(
 /// Appends a request and its response. Returns the id of the response.
 fn exchange(
     writer: &mut Writer,
-    target: u64,
-    number: usize,
+    (target, number): (u64, usize),
     hop: &Hop,
+    kind: Kind,
     response: &Response,
     out: &mut Vec<u8>,
 ) -> Id {
-    let id = writer.id(target, Kind::Response, number);
+    let id = writer.id(target, kind, number);
     let mut extra = String::new();
     // Writing to a string cannot fail.
     if let Some(peer) = response.peer {
@@ -80,13 +85,16 @@ fn exchange(
     if let Some(truncated) = response.truncated {
         let _ = write!(extra, "WARC-Truncated: {}\r\n", truncated.name());
     }
+    if kind == Kind::Revisit {
+        extra.push_str(NOT_MODIFIED);
+    }
     let record = Record {
-        kind: Kind::Response,
+        kind,
         id,
         concurrent_to: None,
         extra: &extra,
         head: &response.head,
-        payload: Some(&response.body),
+        payload: (kind == Kind::Response).then_some(&response.body),
         shrinks: !is_dense(&response.headers),
         ..request
     };

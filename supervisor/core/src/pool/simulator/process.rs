@@ -373,5 +373,6 @@ fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outc
         exit_use: None,
         over_budget: false,
         line_bytes: 0,
+        note_bytes: 0,
     }
 }

@@ -48,6 +48,7 @@ impl Rig {
             exit_use: None,
             over_budget: false,
             line_bytes: 0,
+            note_bytes: 0,
         };
         let batch = Batch { slices_read: 0, outcomes: vec![outcome], lines: Vec::new() };
         self.pool.handle_batch(self.now, seat(0, 1), &batch, &mut Vec::new());

@@ -13,6 +13,7 @@ mod requests;
 mod responses;
 mod scope;
 mod server;
+mod since;
 mod timing;
 mod tls;
 mod transport;

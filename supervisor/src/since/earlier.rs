@@ -1,0 +1,122 @@
+//! What an earlier run knows of pages: looked up for each slice, by the threads that send slices to workers.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use rusqlite::{Connection, OpenFlags, params};
+use shared::protocol::{Target, TargetNote};
+use shared::since::{place, url_of};
+use url::Url;
+
+use super::file::{Found, checksum, key, open as open_file};
+use super::recipe::{Recipe, differences};
+use super::{SinceError, notes_of, part_of};
+
+/// Newest first. A URL may be in a list twice, and two URLs may share a key.
+const LOOK_UP: &str = "SELECT checksum, note FROM page WHERE key = ? ORDER BY id DESC LIMIT 4";
+
+/// Memory for pages of the file, in KiB, as SQLite takes it.
+const CACHE: i64 = -8192;
+
+/// The notes of an earlier run.
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+    /// What went wrong with it first.
+    fault: OnceLock<String>,
+}
+
+/// What is beside an earlier output.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Usable(Earlier),
+    /// Why it is of no use.
+    Unusable(String),
+}
+
+/// Opens the notes beside an earlier output.
+///
+/// # Errors
+/// If there is a file that this program did not write.
+pub(super) fn open(output: &Path, recipe: &Recipe) -> Result<Opened, SinceError> {
+    let (path, part) = (notes_of(output), part_of(output));
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    // A run that was killed after its end has not renamed it.
+    let (path, found) = match open_file(&part, read_only) {
+        found @ Found::Ours { complete: true, .. } => (part.clone(), found),
+        Found::Nothing
+        | Found::Foreign
+        | Found::OtherSchema
+        | Found::Damaged(_)
+        | Found::Ours { complete: false, .. } => (path.clone(), open_file(&path, read_only)),
+    };
+    let shown = path.display();
+    Ok(match found {
+        Found::Foreign => return Err(SinceError::Foreign { path }),
+        Found::Nothing if part.exists() => Opened::Unusable(format!(
+            "{shown} does not exist, because the run of {} is not complete; --resume completes it",
+            output.display()
+        )),
+        Found::Nothing => Opened::Unusable(format!("{shown} does not exist")),
+        Found::OtherSchema => Opened::Unusable(format!("{shown} is that of another version")),
+        Found::Damaged(why) => Opened::Unusable(format!("{shown} is damaged ({why})")),
+        Found::Ours { complete: false, .. } => Opened::Unusable(format!("{shown} is not complete")),
+        Found::Ours { connection, recipe: then, .. } => match differences(&then, recipe) {
+            Some(changes) => Opened::Unusable(format!("{shown} is of no use: {changes}")),
+            None => {
+                // Without it, lookups are slower.
+                let _ = connection.pragma_update(None, "cache_size", CACHE);
+                Opened::Usable(Earlier { path, connection: Mutex::new(connection), fault: OnceLock::new() })
+            }
+        },
+    })
+}
+
+impl Earlier {
+    /// Returns what is known of these targets.
+    pub(crate) fn notes(&self, targets: &[Target]) -> Vec<TargetNote> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let inputs = targets.iter().filter(|target| !target.is_robots());
+        let found = inputs.map(|target| {
+            let url = str::from_utf8(&target.input).ok().and_then(|input| place(&Url::parse(input).ok()?));
+            let note = url.map_or(Ok(None), |url| self.look_up(&connection, &url))?;
+            Ok(note.map(|note| TargetNote { id: target.id, note }))
+        });
+        match found.filter_map(Result::transpose).collect::<rusqlite::Result<_>>() {
+            Ok(notes) => notes,
+            Err(error) => {
+                self.note_fault(&error.to_string());
+                Vec::new()
+            }
+        }
+    }
+
+    fn look_up(&self, connection: &Connection, url: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+        let mut statement = connection.prepare_cached(LOOK_UP)?;
+        let mut rows = statement.query(params![key(url)])?;
+        while let Some(row) = rows.next()? {
+            let (sum, note): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            if sum != checksum(&note) {
+                self.note_fault("a checksum is wrong");
+            } else if url_of(&note) == Some(url) {
+                return Ok(Some(note));
+            }
+        }
+        Ok(None)
+    }
+
+    fn note_fault(&self, why: &str) {
+        self.fault.get_or_init(|| {
+            format!(
+                "{} is damaged ({why}); pages that it no longer knows were fetched whole",
+                self.path.display()
+            )
+        });
+    }
+
+    /// What to tell the user, if something was wrong with it.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.get().cloned()
+    }
+}

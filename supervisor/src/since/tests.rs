@@ -1,0 +1,168 @@
+use std::fs;
+use std::path::Path;
+
+use shared::protocol::{ROBOTS_IDS, Target};
+use shared::record::FieldValue;
+use shared::since::{Known, Note, Validators};
+
+use super::earlier::{Opened, open};
+use super::keeper::Keeper;
+use super::recipe::Recipe;
+use super::*;
+use crate::kinds::Fact;
+
+fn recipe(select: &str) -> Recipe {
+    Recipe(vec![Fact::new("--select", select)])
+}
+
+fn note(url: &str, title: &str) -> Vec<u8> {
+    let validators = Validators { etag: Some("\"x\"".to_owned()), last_modified: None };
+    let fields = &[FieldValue::Text(title.to_owned())];
+    let note = Note { url, final_url: url, validators: &validators, charset: None, headers: None, fields };
+    note.encode().unwrap()
+}
+
+fn notes(pages: &[(&str, &str)]) -> PageNotes {
+    let mut notes = PageNotes::default();
+    pages.iter().for_each(|(url, title)| notes.push(&note(url, title)));
+    notes
+}
+
+fn keep(output: &Path, resumes: bool) -> Keeper {
+    Keeper::begin(output, &recipe("title"), resumes).unwrap()
+}
+
+fn earlier(output: &Path) -> Earlier {
+    match open(output, &recipe("title")).unwrap() {
+        Opened::Usable(earlier) => earlier,
+        Opened::Unusable(why) => panic!("{why}"),
+    }
+}
+
+fn unusable(output: &Path, select: &str) -> String {
+    match open(output, &recipe(select)).unwrap() {
+        Opened::Usable(_) => panic!("usable"),
+        Opened::Unusable(why) => why,
+    }
+}
+
+/// Ids and titles of what is known of these inputs, which are numbered from 0.
+fn known(earlier: &Earlier, inputs: &[&str]) -> Vec<(u64, String)> {
+    let target = |(id, input): (u64, &&str)| Target {
+        id,
+        attempt: 1,
+        may_retry: false,
+        over_budget: false,
+        may_defer: false,
+        not_before_us: None,
+        exit: None,
+        input: input.as_bytes().to_vec(),
+        kept: Vec::new(),
+    };
+    let targets: Vec<_> = (0..).zip(inputs).map(target).collect();
+    let found = earlier.notes(&targets).into_iter().map(|found| {
+        let FieldValue::Text(title) = Known::decode(&found.note).unwrap().fields.remove(0) else { panic!() };
+        (found.id, title)
+    });
+    found.collect()
+}
+
+fn titles(found: &[(u64, &str)]) -> Vec<(u64, String)> {
+    found.iter().map(|(id, title)| (*id, (*title).to_owned())).collect()
+}
+
+const A: &str = "http://a.example/";
+const B: &str = "http://b.example/";
+const C: &str = "http://c.example/";
+
+#[test]
+fn the_last_note_of_a_page_is_found_by_its_url() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let mut keeper = keep(&output, false);
+    keeper.add(&notes(&[(A, "first"), (B, "b")]));
+    keeper.commit();
+    keeper.add(&notes(&[(A, "last")]));
+    keeper.add(&PageNotes::default());
+    keeper.close(true);
+    let inputs = ["HTTP://A.example/#part", C, "no URL", B, "http://user:password@a.example/", A];
+    let want = titles(&[(0, "last"), (3, "b"), (5, "last")]);
+    // Complete, but not renamed: its run was killed in between.
+    assert_eq!(known(&earlier(&output), &inputs), want);
+    fs::rename(part_of(&output), notes_of(&output)).unwrap();
+    let earlier = earlier(&output);
+    assert_eq!(known(&earlier, &inputs), want);
+    assert_eq!(earlier.fault(), None);
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["out.validators"], "it is one file");
+}
+
+#[test]
+fn a_robots_txt_is_not_looked_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let mut keeper = keep(&output, false);
+    keeper.add(&notes(&[(A, "a")]));
+    keeper.close(true);
+    let mut target = Target {
+        id: ROBOTS_IDS,
+        attempt: 1,
+        may_retry: false,
+        over_budget: false,
+        may_defer: false,
+        not_before_us: None,
+        exit: None,
+        input: A.as_bytes().to_vec(),
+        kept: Vec::new(),
+    };
+    let earlier = earlier(&output);
+    assert!(earlier.notes(&[target.clone()]).is_empty());
+    target.id = 0;
+    assert_eq!(earlier.notes(&[target]).len(), 1);
+}
+
+#[test]
+fn what_was_committed_before_a_kill_is_kept_by_a_resumed_run_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let mut keeper = keep(&output, false);
+    keeper.add(&notes(&[(A, "a")]));
+    keeper.commit();
+    keeper.add(&notes(&[(B, "b")]));
+    drop(keeper);
+    assert!(unusable(&output, "title").contains("--resume completes it"));
+    let mut keeper = keep(&output, true);
+    keeper.add(&notes(&[(C, "c")]));
+    keeper.close(true);
+    assert_eq!(known(&earlier(&output), &[A, B, C]), titles(&[(0, "a"), (2, "c")]));
+    // Once more, because it was killed before its journal was removed.
+    keep(&output, true).close(true);
+    assert_eq!(known(&earlier(&output), &[A, B, C]), titles(&[(0, "a"), (2, "c")]));
+    keep(&output, false).close(true);
+    assert_eq!(known(&earlier(&output), &[A, B, C]), []);
+    let other = Keeper::begin(&output, &recipe("h1"), true).unwrap();
+    other.close(true);
+    assert!(unusable(&output, "title").ends_with("is of no use: --select was h1, and is title"));
+}
+
+#[test]
+fn files_of_others_and_links_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    for path in [notes_of(&output), part_of(&output)] {
+        fs::write(&path, "a diary, for example").unwrap();
+        let error = Keeper::begin(&output, &recipe("title"), false).unwrap_err().to_string();
+        assert!(error.contains("was not written by this program"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a diary, for example");
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).unwrap();
+        assert!(matches!(Keeper::begin(&output, &recipe("title"), true), Err(SinceError::Foreign { .. })));
+        fs::remove_file(&path).unwrap();
+    }
+    fs::write(notes_of(&output), "a diary, for example").unwrap();
+    assert!(matches!(open(&output, &recipe("title")), Err(SinceError::Foreign { .. })));
+    fs::write(part_of(&output), "").unwrap();
+    fs::remove_file(notes_of(&output)).unwrap();
+    keep(&output, false).close(true);
+    assert_eq!(known(&earlier(&output), &[A]), []);
+}
