@@ -180,6 +180,11 @@ impl Runtime<'_> {
         };
         let mut encoded = Vec::new();
         self.encoder.write(&record, None, &mut encoded);
+        // As a worker does, what an earlier run knows of the page is passed on to the next.
+        let known = self.earlier.as_ref().filter(|_| self.parts.queue.keeps_notes());
+        if let Some(note) = known.and_then(|earlier| earlier.note(given.input)) {
+            self.out.notes.push(&note);
+        }
         self.emit(id, ending, &encoded);
     }
 
@@ -267,7 +272,7 @@ impl Runtime<'_> {
     /// Passes on a final result of a worker, whose line may have a note of the page at its end.
     fn emit_noted(&mut self, outcome: &Outcome, line: &[u8]) {
         let (line, note) = outcome.split(line);
-        if outcome.verdict == Verdict::Ok && self.parts.queue.keeps_notes() {
+        if self.parts.queue.keeps_notes() {
             self.out.notes.push(note);
         }
         self.emit(outcome.id, ending(outcome), line);

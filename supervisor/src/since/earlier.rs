@@ -76,20 +76,22 @@ pub(super) fn open(output: &Path, recipe: &Recipe) -> Result<Opened, SinceError>
 impl Earlier {
     /// Returns what is known of these targets.
     pub(crate) fn notes(&self, targets: &[Target]) -> Vec<TargetNote> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let inputs = targets.iter().filter(|target| !target.is_robots());
-        let found = inputs.map(|target| {
-            let url = str::from_utf8(&target.input).ok().and_then(|input| place(&Url::parse(input).ok()?));
-            let note = url.map_or(Ok(None), |url| self.look_up(&connection, &url))?;
-            Ok(note.map(|note| TargetNote { id: target.id, note }))
+        let known = inputs.filter_map(|target| {
+            let note = self.note(&target.input)?;
+            Some(TargetNote { id: target.id, note })
         });
-        match found.filter_map(Result::transpose).collect::<rusqlite::Result<_>>() {
-            Ok(notes) => notes,
-            Err(error) => {
-                self.note_fault(&error.to_string());
-                Vec::new()
-            }
-        }
+        known.collect()
+    }
+
+    /// Returns what is known of the page that this input names.
+    pub(crate) fn note(&self, input: &[u8]) -> Option<Vec<u8>> {
+        let url = place(&Url::parse(str::from_utf8(input).ok()?).ok()?)?;
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look_up(&connection, &url).unwrap_or_else(|error| {
+            self.note_fault(&error.to_string());
+            None
+        })
     }
 
     fn look_up(&self, connection: &Connection, url: &str) -> rusqlite::Result<Option<Vec<u8>>> {

@@ -5,6 +5,9 @@
 //! gives them to the workers, which send the validators back and make the records of unchanged pages. So memory does
 //! not grow with the number of pages, and every form of record can be made.
 //!
+//! What is known of a page that fails is passed on from run to run, so that a day on which a server is down does not
+//! make the next run fetch everything.
+//!
 //! Invariant: whatever is wrong with these files, the worst that happens is that a page is fetched whole.
 
 mod earlier;

@@ -97,6 +97,26 @@ fn an_unchanged_page_has_the_earlier_fields_in_every_mode() {
 }
 
 #[test]
+fn what_fails_today_is_still_known_tomorrow() {
+    let dir = Dir::new();
+    let mut origin = Some(Origin::start());
+    let host = origin.as_ref().unwrap().host().to_owned();
+    let pages: Vec<_> = (0..40).map(|page| format!("tag/{page}")).collect();
+    list(origin.as_ref().unwrap(), &dir, &pages.iter().map(String::as_str).collect::<Vec<_>>());
+    for (is_up, unchanged) in [(true, Value::Null), (false, Value::Null), (true, json!(40))] {
+        match (is_up, &origin) {
+            (false, _) => origin = None,
+            (true, None) => origin = Some(Origin::start_with(&["--listen", &host])),
+            (true, Some(_)) => {}
+        }
+        // Most of its targets are given up with their host, and reach no worker.
+        let output = run(&dir, "out.jsonl", "out.jsonl").arg("--overwrite").run();
+        let output = output.exits(if is_up { 0 } else { 3 });
+        assert_eq!(summary(&dir).get("unchanged").cloned().unwrap_or_default(), unchanged, "{output}");
+    }
+}
+
+#[test]
 fn a_tenth_of_the_bytes_comes_when_a_tenth_has_changed() {
     let (origin, dir) = (Origin::start(), Dir::new());
     let pages: Vec<_> = (0..500).map(|page| format!("tag/{page}")).collect();

@@ -263,16 +263,18 @@ impl Context {
     }
 }
 
-/// Appends what a later run should know of a page that came as it should. Returns its length.
+/// Appends what a later run should know of the page: this page, or what an earlier run knows if there is none. Returns
+/// its length.
 fn append_note(recording: &Recording, findings: &Findings, verdict: &Verdict, out: &mut Vec<u8>) -> u64 {
-    let (Some(condition), Verdict::Ok, Product::Fields(fields)) =
-        (&recording.condition, verdict, &findings.product)
-    else {
-        return 0;
+    let Some(condition) = &recording.condition else { return 0 };
+    let note = match (verdict, &findings.product) {
+        (Verdict::Ok, Product::Fields(fields)) => {
+            condition.note(fields, findings.charset.as_deref(), recording.headers())
+        }
+        (Verdict::Failed(_), _) => condition.earlier(),
+        (_, _) => None,
     };
-    let Some(note) = condition.note(fields, findings.charset.as_deref(), recording.headers()) else {
-        return 0;
-    };
+    let note = note.unwrap_or_default();
     out.extend_from_slice(&note);
     note.len() as u64
 }

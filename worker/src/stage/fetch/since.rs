@@ -122,6 +122,11 @@ impl Condition {
         })
     }
 
+    /// The note of the earlier run.
+    pub(in crate::stage) fn earlier(&self) -> Option<Vec<u8>> {
+        self.known.as_ref().map(|(_, note)| note.clone())
+    }
+
     /// The note for the next run, if the page can be noted: this one, or that of the earlier run again.
     pub(in crate::stage) fn note(
         &self,
@@ -129,8 +134,8 @@ impl Condition {
         charset: Option<&str>,
         headers: Option<&FieldValue>,
     ) -> Option<Vec<u8>> {
-        if let (true, Some((_, note))) = (self.is_unchanged, &self.known) {
-            return Some(note.clone());
+        if self.is_unchanged {
+            return self.earlier();
         }
         let (url, final_url) = (self.url.as_deref()?, self.hop_url.as_deref()?);
         let validators = self.validators.as_ref()?;
