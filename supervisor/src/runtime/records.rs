@@ -181,9 +181,8 @@ impl Runtime<'_> {
         let mut encoded = Vec::new();
         self.encoder.write(&record, None, &mut encoded);
         // As a worker does, what an earlier run knows of the page is passed on to the next.
-        let known = self.earlier.as_ref().filter(|_| self.parts.queue.keeps_notes());
-        if let Some(note) = known.and_then(|earlier| earlier.note(given.input)) {
-            self.out.notes.push(&note);
+        if self.earlier.is_some() && self.parts.queue.keeps_notes() {
+            self.out.notes.pass_on(given.input);
         }
         self.emit(id, ending, &encoded);
     }

@@ -1,5 +1,7 @@
-//! What an earlier run knows of pages: looked up for each slice, by the threads that send slices to workers.
+//! What an earlier run knows of pages: looked up for each slice, by the threads that send slices to workers, and for
+//! what no worker gets by the thread that keeps notes. The loop looks nothing up.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -35,21 +37,21 @@ pub(super) enum Opened {
     Unusable(String),
 }
 
-/// Opens the notes beside an earlier output.
+/// Opens the notes beside an earlier output. `own` is the output of this run: what is not complete beside that one is
+/// this run's, which goes on with it.
 ///
 /// # Errors
 /// If there is a file that this program did not write.
-pub(super) fn open(output: &Path, recipe: &Recipe) -> Result<Opened, SinceError> {
+pub(super) fn open(output: &Path, own: Option<&Path>, recipe: &Recipe) -> Result<Opened, SinceError> {
     let (path, part) = (notes_of(output), part_of(output));
     let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let is_own = own.is_some_and(|own| is_same(&part_of(own), &part));
     // A run that was killed after its end has not renamed it.
-    let (path, found) = match open_file(&part, read_only) {
-        found @ Found::Ours { complete: true, .. } => (part.clone(), found),
-        Found::Nothing
-        | Found::Foreign
-        | Found::OtherSchema
-        | Found::Damaged(_)
-        | Found::Ours { complete: false, .. } => (path.clone(), open_file(&path, read_only)),
+    let complete = Some(open_file(&part, read_only))
+        .filter(|found| !is_own && matches!(found, Found::Ours { complete: true, .. }));
+    let (path, found) = match complete {
+        Some(found) => (part.clone(), found),
+        None => (path.clone(), open_file(&path, read_only)),
     };
     let shown = path.display();
     Ok(match found {
@@ -61,6 +63,7 @@ pub(super) fn open(output: &Path, recipe: &Recipe) -> Result<Opened, SinceError>
         Found::Nothing => Opened::Unusable(format!("{shown} does not exist")),
         Found::OtherSchema => Opened::Unusable(format!("{shown} is that of another version")),
         Found::Damaged(why) => Opened::Unusable(format!("{shown} is damaged ({why})")),
+        Found::Unreadable(why) => Opened::Unusable(format!("{shown} cannot be read ({why})")),
         Found::Ours { complete: false, .. } => Opened::Unusable(format!("{shown} is not complete")),
         Found::Ours { connection, recipe: then, .. } => match differences(&then, recipe) {
             Some(changes) => Opened::Unusable(format!("{shown} is of no use: {changes}")),
@@ -71,6 +74,12 @@ pub(super) fn open(output: &Path, recipe: &Recipe) -> Result<Opened, SinceError>
             }
         },
     })
+}
+
+/// Whether two names are those of one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()));
+    one == other || identity(one).is_some_and(|one| identity(other) == Some(one))
 }
 
 impl Earlier {

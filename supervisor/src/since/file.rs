@@ -1,13 +1,18 @@
 //! The file of the notes: SQLite, with one row for each page. Rows are appended, and the index over them is built when
 //! the run is complete, which costs far less than to keep it up to date.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Identifies the file in SQLite's header: `MUSV`.
 pub(super) const APPLICATION_ID: i32 = 0x4d55_5356;
+
+/// Where that is in the header.
+const APPLICATION_ID_AT: u64 = 68;
 
 /// The version of the tables. Increases when their meaning changes, or that of a note.
 pub(super) const SCHEMA: i32 = 1;
@@ -29,8 +34,10 @@ pub(super) enum Found {
     Foreign,
     /// Written by a version that other tables belong to.
     OtherSchema,
-    /// Not readable: why.
+    /// Written by this program, and damaged: how.
     Damaged(String),
+    /// Locked, or not readable: why.
+    Unreadable(String),
     Ours {
         connection: Connection,
         recipe: String,
@@ -56,9 +63,23 @@ pub(super) fn open(path: &Path, flags: OpenFlags) -> Found {
     }
     match read(path, flags) {
         Ok(found) => found,
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => Found::Foreign,
-        Err(error) => Found::Damaged(error.to_string()),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) | None
+                if says_ours(path) =>
+            {
+                Found::Damaged(error.to_string())
+            }
+            Some(ErrorCode::NotADatabase) => Found::Foreign,
+            _ => Found::Unreadable(error.to_string()),
+        },
     }
+}
+
+/// Whether the header, which may be all that is left, says that this program wrote the file.
+fn says_ours(path: &Path) -> bool {
+    let mut id = [0; 4];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut id, APPLICATION_ID_AT));
+    read.is_ok() && i32::from_be_bytes(id) == APPLICATION_ID
 }
 
 fn read(path: &Path, flags: OpenFlags) -> rusqlite::Result<Found> {

@@ -3,6 +3,7 @@
 //! Notes are committed before the journal is. So after a kill, a record that is certain has its note, and a page that
 //! is fetched again is noted again: the later note counts.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -10,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use shared::since::url_of;
 
+use super::earlier::Earlier;
 use super::file::{APPLICATION_ID, Found, INDEX, SCHEMA, TABLES, checksum, key, open};
 use super::recipe::{Recipe, differences};
 use super::{PageNotes, SinceError, notes_of, part_of};
@@ -22,6 +24,8 @@ pub(crate) struct Keeper {
     /// `None` after a failure. Records are worth more than notes, so the run goes on.
     connection: Option<Connection>,
     path: PathBuf,
+    /// What an earlier run knows, if that can be used.
+    earlier: Option<Arc<Earlier>>,
     /// Whether a transaction is open.
     is_begun: bool,
     /// Why no more notes are kept.
@@ -33,15 +37,20 @@ impl Keeper {
     ///
     /// # Errors
     /// If it cannot be written, or a file of another program has its name.
-    pub(super) fn begin(output: &Path, recipe: &Recipe, resumes: bool) -> Result<Self, SinceError> {
+    pub(super) fn begin(
+        output: &Path,
+        recipe: &Recipe,
+        resumes: bool,
+        earlier: Option<Arc<Earlier>>,
+    ) -> Result<Self, SinceError> {
         let (path, complete) = (part_of(output), notes_of(output));
         if let Found::Foreign = open(&complete, OpenFlags::SQLITE_OPEN_READ_ONLY) {
             return Err(SinceError::Foreign { path: complete });
         }
         let connection = match open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE) {
             Found::Foreign => return Err(SinceError::Foreign { path }),
-            Found::Damaged(why) => {
-                let cause = format!("{} is damaged ({why}); remove it", path.display());
+            Found::Unreadable(why) => {
+                let cause = format!("{} cannot be read ({why})", path.display());
                 return Err(SinceError::Keep { path: complete, cause });
             }
             Found::Ours { connection, recipe: then, .. }
@@ -49,14 +58,16 @@ impl Keeper {
             {
                 go_on(connection)
             }
-            Found::Nothing | Found::OtherSchema | Found::Ours { .. } => {
+            // A run that is resumed with a damaged one fetches more in the next run, and no less in this one.
+            Found::Nothing | Found::OtherSchema | Found::Damaged(_) | Found::Ours { .. } => {
                 remove(&path);
                 create(&path, recipe)
             }
         };
         match connection {
             Ok(connection) => {
-                Ok(Self { connection: Some(connection), path, is_begun: false, fault: Arc::default() })
+                let fault = Arc::default();
+                Ok(Self { connection: Some(connection), path, earlier, is_begun: false, fault })
             }
             Err(cause) => Err(SinceError::Keep { path, cause }),
         }
@@ -72,16 +83,19 @@ impl Keeper {
         if notes.is_empty() {
             return;
         }
-        let is_begun = self.is_begun;
+        let (is_begun, earlier) = (self.is_begun, self.earlier.clone());
+        let known = notes.passed_on.iter().filter_map(|input| earlier.as_ref()?.note(input)).map(Cow::Owned);
+        // Last, because a later note counts.
+        let all = known.chain(notes.made.iter().map(Cow::Borrowed));
         self.write(|connection| {
             if !is_begun {
                 connection.execute_batch("BEGIN")?;
             }
             let mut insert =
                 connection.prepare_cached("INSERT INTO page (key, checksum, note) VALUES (?, ?, ?)")?;
-            for note in notes.iter() {
-                if let Some(url) = url_of(note) {
-                    insert.execute(params![key(url), checksum(note), note])?;
+            for note in all {
+                if let Some(url) = url_of(&note) {
+                    insert.execute(params![key(url), checksum(&note), note.as_ref()])?;
                 }
             }
             Ok(())
@@ -119,6 +133,27 @@ impl Keeper {
             remove(&self.path);
         }
     }
+}
+
+/// Gives the notes of a complete run their name, if it was killed before it could do that, or could not end. A run that
+/// goes on with them must not do this.
+///
+/// # Errors
+/// If they cannot be renamed, or a file of another program has the name.
+pub(super) fn finish_earlier(output: &Path) -> Result<(), SinceError> {
+    let (part, path) = (part_of(output), notes_of(output));
+    let Found::Ours { connection, complete: true, .. } = open(&part, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    else {
+        return Ok(());
+    };
+    if let Found::Foreign = open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        return Err(SinceError::Foreign { path });
+    }
+    let keep = |cause| SinceError::Keep { path: path.clone(), cause };
+    // So that it is one file.
+    connection.pragma_update(None, "journal_mode", "DELETE").map_err(|error| keep(in_words(&error)))?;
+    drop(connection);
+    fs::rename(&part, &path).map_err(|error| keep(error.to_string()))
 }
 
 fn create(path: &Path, recipe: &Recipe) -> Result<Connection, String> {

@@ -39,31 +39,53 @@ pub(crate) enum SinceError {
     Foreign { path: PathBuf },
 }
 
-/// The notes of some pages, as workers made them.
+/// What is to be kept of some pages.
 #[derive(Debug, Default)]
 pub(crate) struct PageNotes {
+    /// Notes, as workers made them.
+    made: Pieces,
+    /// Inputs that no worker got. What an earlier run knows of them is kept: the keeper looks it up, so that the disk
+    /// does not stop the loop.
+    passed_on: Pieces,
+}
+
+/// Byte strings, one behind the other.
+#[derive(Debug, Default)]
+struct Pieces {
     bytes: Vec<u8>,
     lengths: Vec<usize>,
 }
 
 impl PageNotes {
+    /// Adds the note of a page, if there is one.
     pub(crate) fn push(&mut self, note: &[u8]) {
-        if !note.is_empty() {
-            self.bytes.extend_from_slice(note);
-            self.lengths.push(note.len());
-        }
+        self.made.push(note);
+    }
+
+    /// Adds an input whose page was not asked for.
+    pub(crate) fn pass_on(&mut self, input: &[u8]) {
+        self.passed_on.push(input);
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.lengths.is_empty()
+        self.made.lengths.is_empty() && self.passed_on.lengths.is_empty()
+    }
+}
+
+impl Pieces {
+    fn push(&mut self, piece: &[u8]) {
+        if !piece.is_empty() {
+            self.bytes.extend_from_slice(piece);
+            self.lengths.push(piece.len());
+        }
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.bytes.as_slice();
         self.lengths.iter().map(move |length| {
-            let (note, after) = rest.split_at_checked(*length).unwrap_or_default();
+            let (piece, after) = rest.split_at_checked(*length).unwrap_or_default();
             rest = after;
-            note
+            piece
         })
     }
 }
@@ -112,14 +134,18 @@ struct Kept {
 pub(crate) fn begin(plan: &Plan, spec: &SinceSpec, resumes: Option<bool>) -> Result<Since, SinceError> {
     let recipe = recipe::of(plan);
     let mut notices = Vec::new();
-    let earlier = match earlier::open(&spec.earlier, &recipe)? {
+    let output = resumes.and_then(|resumes| Some((place(plan)?, resumes)));
+    if let Some((output, false)) = &output {
+        keeper::finish_earlier(output)?;
+    }
+    let own = output.as_ref().map(|(output, _)| output.as_path());
+    let earlier = match earlier::open(&spec.earlier, own, &recipe)? {
         Opened::Usable(earlier) => Some(Arc::new(earlier)),
         Opened::Unusable(why) => {
             notices.push(format!("{why}; every page is fetched whole"));
             None
         }
     };
-    let output = resumes.and_then(|resumes| Some((place(plan)?, resumes)));
     let mut keeper = None;
     let mut kept = None;
     match output {
@@ -127,7 +153,7 @@ pub(crate) fn begin(plan: &Plan, spec: &SinceSpec, resumes: Option<bool>) -> Res
             if earlier.is_none() {
                 notices.push(format!("what the next run needs is kept in {}", notes_of(&output).display()));
             }
-            let begun = Keeper::begin(&output, &recipe, resumes)?;
+            let begun = Keeper::begin(&output, &recipe, resumes, earlier.clone())?;
             kept = Some(Kept { output, fault: begun.fault() });
             keeper = Some(begun);
         }

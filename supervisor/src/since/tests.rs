@@ -6,7 +6,7 @@ use shared::record::FieldValue;
 use shared::since::{Known, Note, Validators};
 
 use super::earlier::{Opened, open};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, finish_earlier};
 use super::recipe::Recipe;
 use super::*;
 use crate::kinds::Fact;
@@ -29,18 +29,18 @@ fn notes(pages: &[(&str, &str)]) -> PageNotes {
 }
 
 fn keep(output: &Path, resumes: bool) -> Keeper {
-    Keeper::begin(output, &recipe("title"), resumes).unwrap()
+    Keeper::begin(output, &recipe("title"), resumes, None).unwrap()
 }
 
 fn earlier(output: &Path) -> Earlier {
-    match open(output, &recipe("title")).unwrap() {
+    match open(output, None, &recipe("title")).unwrap() {
         Opened::Usable(earlier) => earlier,
         Opened::Unusable(why) => panic!("{why}"),
     }
 }
 
 fn unusable(output: &Path, select: &str) -> String {
-    match open(output, &recipe(select)).unwrap() {
+    match open(output, None, &recipe(select)).unwrap() {
         Opened::Usable(_) => panic!("usable"),
         Opened::Unusable(why) => why,
     }
@@ -140,7 +140,7 @@ fn what_was_committed_before_a_kill_is_kept_by_a_resumed_run_only() {
     assert_eq!(known(&earlier(&output), &[A, B, C]), titles(&[(0, "a"), (2, "c")]));
     keep(&output, false).close(true);
     assert_eq!(known(&earlier(&output), &[A, B, C]), []);
-    let other = Keeper::begin(&output, &recipe("h1"), true).unwrap();
+    let other = Keeper::begin(&output, &recipe("h1"), true, None).unwrap();
     other.close(true);
     assert!(unusable(&output, "title").ends_with("is of no use: --select was h1, and is title"));
 }
@@ -151,18 +151,107 @@ fn files_of_others_and_links_are_left_alone() {
     let output = dir.path().join("out");
     for path in [notes_of(&output), part_of(&output)] {
         fs::write(&path, "a diary, for example").unwrap();
-        let error = Keeper::begin(&output, &recipe("title"), false).unwrap_err().to_string();
+        let error = Keeper::begin(&output, &recipe("title"), false, None).unwrap_err().to_string();
         assert!(error.contains("was not written by this program"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "a diary, for example");
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).unwrap();
-        assert!(matches!(Keeper::begin(&output, &recipe("title"), true), Err(SinceError::Foreign { .. })));
+        assert!(matches!(
+            Keeper::begin(&output, &recipe("title"), true, None),
+            Err(SinceError::Foreign { .. })
+        ));
         fs::remove_file(&path).unwrap();
     }
     fs::write(notes_of(&output), "a diary, for example").unwrap();
-    assert!(matches!(open(&output, &recipe("title")), Err(SinceError::Foreign { .. })));
+    assert!(matches!(open(&output, None, &recipe("title")), Err(SinceError::Foreign { .. })));
     fs::write(part_of(&output), "").unwrap();
     fs::remove_file(notes_of(&output)).unwrap();
     keep(&output, false).close(true);
     assert_eq!(known(&earlier(&output), &[A]), []);
+}
+
+#[test]
+fn what_no_worker_got_is_passed_on_unless_it_is_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (dir.path().join("before"), dir.path().join("after"));
+    let mut keeper = keep(&before, false);
+    keeper.add(&notes(&[(A, "a"), (B, "b")]));
+    keeper.close(true);
+    let mut keeper =
+        Keeper::begin(&after, &recipe("title"), false, Some(Arc::new(earlier(&before)))).unwrap();
+    let mut notes = PageNotes::default();
+    notes.push(&note(B, "new"));
+    for input in [A, B, C, "no URL", ""] {
+        notes.pass_on(input.as_bytes());
+    }
+    assert!(!notes.is_empty());
+    keeper.add(&notes);
+    keeper.close(true);
+    assert_eq!(known(&earlier(&after), &[A, B, C]), titles(&[(0, "a"), (1, "new")]));
+}
+
+#[test]
+fn a_run_that_is_compared_with_itself_goes_on_with_its_own_complete_notes() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let mut keeper = keep(&output, false);
+    keeper.add(&notes(&[(A, "before")]));
+    keeper.close(true);
+    finish_earlier(&output).unwrap();
+    let mut keeper = keep(&output, false);
+    keeper.add(&notes(&[(A, "a")]));
+    keeper.close(true);
+    // It could not finish its output, and is resumed. The path may be written in another way.
+    for own in [output.clone(), dir.path().join("./out")] {
+        let Opened::Usable(earlier) = open(&output, Some(&own), &recipe("title")).unwrap() else { panic!() };
+        assert_eq!(known(&earlier, &[A]), titles(&[(0, "before")]));
+        keep(&output, true).close(true);
+    }
+    assert_eq!(known(&earlier(&output), &[A]), titles(&[(0, "a")]));
+}
+
+#[test]
+fn complete_notes_are_named_before_a_new_run_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    finish_earlier(&output).unwrap();
+    let mut keeper = keep(&output, false);
+    keeper.add(&notes(&[(A, "a")]));
+    keeper.close(true);
+    finish_earlier(&output).unwrap();
+    assert!(notes_of(&output).exists() && !part_of(&output).exists());
+    let mut keeper = keep(&output, false);
+    keeper.add(&notes(&[(A, "half")]));
+    keeper.close(false);
+    // What is not complete is left where it is.
+    finish_earlier(&output).unwrap();
+    assert_eq!(known(&earlier(&output), &[A]), titles(&[(0, "a")]));
+    keep(&output, false).close(true);
+    fs::write(notes_of(&output), "a diary, for example").unwrap();
+    assert!(matches!(finish_earlier(&output), Err(SinceError::Foreign { .. })));
+    assert!(part_of(&output).exists());
+}
+
+#[test]
+fn a_damaged_part_is_replaced_and_a_locked_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let mut keeper = keep(&output, false);
+    keeper.add(&notes(&[(A, "a")]));
+    keeper.close(true);
+    let whole = fs::read(part_of(&output)).unwrap();
+    for resumes in [false, true] {
+        for damaged in [[&whole[..4096], &vec![0xff; whole.len() - 4096]].concat(), whole[..4096].to_vec()] {
+            fs::write(part_of(&output), damaged).unwrap();
+            let mut keeper = keep(&output, resumes);
+            keeper.add(&notes(&[(B, "b")]));
+            keeper.close(true);
+            assert_eq!(known(&earlier(&output), &[A, B]), titles(&[(1, "b")]));
+        }
+    }
+    let running = keep(&output, false);
+    let error = Keeper::begin(&output, &recipe("title"), false, None).unwrap_err().to_string();
+    assert!(error.contains("cannot be read (database is locked"), "{error}");
+    running.close(true);
+    assert!(part_of(&output).exists());
 }
