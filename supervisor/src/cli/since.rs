@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use shared::job::FetchSpec;
 use shared::since::SinceSpec;
+use shared::template::Template;
 
 use super::Environment;
 use super::disk::OutputPlan;
@@ -34,11 +35,29 @@ pub(super) fn since(
             "cannot be combined with --save: a page that has not changed brings no body; leave one out",
         );
     }
+    if let Some(request) = &spec.request {
+        if !request.headers.is_empty() {
+            return refuse(
+                "cannot be combined with columns in --header: the page of one URL would be another for each row; \
+                 leave one out",
+            );
+        }
+        if request.method.as_ref().is_some_and(|method| !is_get(method)) || request.body.is_some() {
+            return refuse(
+                "cannot be combined with --method, --data or --json: only the answer to a GET can be asked for \
+                 again; leave one out",
+            );
+        }
+    }
     if earlier == Path::new("-") {
         return refuse("needs the name of an earlier output; standard output keeps nothing");
     }
     let earlier = resolved(earlier, place.format, env)?;
     Ok(FetchSpec { since: Some(Box::new(SinceSpec { earlier })), ..spec })
+}
+
+fn is_get(method: &Template) -> bool {
+    method.constant().is_some_and(|name| name.eq_ignore_ascii_case(b"GET"))
 }
 
 /// The place beside which an earlier output has its notes: its own, or that of its records before the upload.

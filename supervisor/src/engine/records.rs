@@ -98,7 +98,7 @@ fn begin_since(
     context: &mut RunContext<'_>,
 ) -> Result<(Option<Keeper>, Option<SinceEnd>), EngineError> {
     let Some(spec) = kinds::since(&plan.work) else { return Ok((None, None)) };
-    let resumes = journal.map(|journal| journal.state.finished.len() > 0);
+    let resumes = journal.map(|journal| !journal.state.finished.is_empty());
     let Since { earlier, keeper, notices, end } = since::begin(plan, spec, resumes)?;
     notices.iter().for_each(|notice| context.observer.message(notice));
     context.earlier = earlier;

@@ -17,12 +17,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use shared::csv::CsvSpec;
-use shared::job::{MapSpec, Work};
+use shared::job::{FetchSpec, MapSpec, Work};
 use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use shared::request::RequestSpec;
 use shared::save::SaveSpec;
-use shared::select::blocked::Rule;
 use shared::since::SinceSpec;
 use supervisor_core::pool::Quarantined;
 
@@ -121,17 +120,14 @@ pub(crate) fn saved(work: &Work) -> Option<&SaveSpec> {
 
 /// Returns the earlier run that pages are compared with, if there is one.
 pub(crate) fn since(work: &Work) -> Option<&SinceSpec> {
-    match work {
-        Work::Fetch(spec) => spec.since.as_deref(),
-        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
-    }
+    fetched(work)?.since.as_deref()
 }
 
-/// Returns the rules about blocked answers.
-pub(crate) fn blocked(work: &Work) -> &[Rule] {
+/// Returns how pages are fetched, if the targets are pages.
+pub(crate) const fn fetched(work: &Work) -> Option<&FetchSpec> {
     match work {
-        Work::Fetch(spec) | Work::Sitemap(spec) => &spec.blocked.rules,
-        Work::Parse(_) | Work::Csv(_) | Work::Map(_) => &[],
+        Work::Fetch(spec) => Some(spec),
+        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
     }
 }
 

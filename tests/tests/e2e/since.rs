@@ -186,6 +186,11 @@ fn what_decides_the_fields_must_be_the_same() {
         (&["--header", "Accept-Language: de"], Some("--header was nothing")),
         (&["--blocked-if", "body~nothing"], Some("--blocked-if was ")),
         (&["--response-header", "etag"], Some("--response-header was not there, and is etag")),
+        (&["--blocked-if", "none", "--blocked-if", "vendors"], Some("--blocked-if was ")),
+        (&["--cookies", "on"], Some("--cookies was not kept, and is kept")),
+        (&["--header-scope", "any"], Some("--header-scope was ")),
+        (&["--insecure"], Some("--ca, --insecure or --cert was ")),
+        (&["--resolve", "a.example:80:127.0.0.1"], Some("--resolve was ")),
         (&["--ordered", "--timeout", "20s", "--workers", "1"], None),
     ]
     .into_iter()
@@ -198,6 +203,8 @@ fn what_decides_the_fields_must_be_the_same() {
             output.says("1.jsonl.validators is of no use").says(says);
         }
     }
+    let proxied = run(&dir, "3.jsonl", "1.jsonl").args(["--proxy", "http://127.0.0.1:9"]);
+    proxied.env("NO_PROXY", "127.0.0.1").run().exits(0).says("--proxy was ");
 }
 
 #[test]
@@ -264,6 +271,31 @@ fn a_killed_run_is_resumed_with_what_it_knew() {
     other.says("--since was 3.jsonl, and is 1.jsonl");
 }
 
+/// The file of this run's notes is complete by then, and must not be taken for that of the earlier run.
+#[test]
+fn a_run_that_is_compared_with_itself_is_resumed_after_its_end_has_failed() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    list(&origin, &dir, &["tag/a?delay=0.5", "tag/b"]);
+    let daily = || run(&dir, "out.parquet", "out.parquet");
+    daily().run().exits(0);
+    origin.get("/change/b");
+    // Something takes the place of the output before it can be replaced.
+    let second = daily().arg("--overwrite").spawn();
+    second.until("the journal", || dir.path("out.parquet.journal").exists().then_some(()));
+    fs::remove_file(dir.path("out.parquet")).unwrap();
+    fs::create_dir_all(dir.path("out.parquet/in the way")).unwrap();
+    second.wait();
+    assert!(dir.path("out.parquet.validators.part").exists(), "{:?}", dir.names());
+    fs::remove_dir_all(dir.path("out.parquet")).unwrap();
+    let requests = || origin.stats()["requests"].clone();
+    let before = requests();
+    daily().arg("--resume").run().exits(0);
+    assert_eq!(requests(), before);
+    assert_eq!(dir.names(), ["out.parquet", "out.parquet.validators", "s.json", "urls.txt"]);
+    daily().arg("--overwrite").run().exits(0);
+    assert_eq!(summary(&dir)["unchanged"], 2);
+}
+
 #[test]
 fn what_is_wrong_with_the_validators_costs_only_requests() {
     let (origin, dir) = (Origin::start(), Dir::new());
@@ -321,8 +353,15 @@ fn what_cannot_be_combined_is_said() {
     for (flags, says) in [
         (&["--save", "d"][..], "--since cannot be combined with --save"),
         (&["--map", "cat"], "--since cannot be combined with --map"),
+        (&["--data", "a"], "--since cannot be combined with --method, --data or --json"),
+        (&["--method", "PUT"], "--since cannot be combined with --method, --data or --json"),
     ] {
         run(&dir, "o.jsonl", "0").args(flags).run().exits(2).says(says);
     }
+    dir.write("rows.csv", format!("url,lang\n{},de\n", origin.url("/version/tag/a")));
+    let rows = fetch().current_dir(dir.root()).args(["-i", "rows.csv", "--column", "url", "--since", "0"]);
+    let rows = rows.args(["--header", "Accept-Language: {lang}", "-o", "o.jsonl"]).args(TITLE);
+    rows.run().exits(2).says("--since cannot be combined with columns in --header");
     run(&dir, "o.jsonl", "-").run().exits(2).says("--since needs the name of an earlier output");
+    run(&dir, "o.jsonl", "0").args(["--method", "GET"]).run().exits(0);
 }
