@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use wire::protocol::PageMark;
+
 use self::bytes::{Depth, put_text, put_value, take_text, take_value};
 pub use self::validators::Validators;
 use crate::record::FieldValue;
@@ -20,6 +22,9 @@ use crate::record::FieldValue;
 /// Largest note in bytes. The worker and the supervisor hold the notes of all pages in flight. A page with more fields
 /// than fit is fetched whole each time.
 pub const NOTE_BYTES_MAX: usize = 256 * 1024;
+
+/// Most bytes of the notes that are sent to a worker with one slice. The pages of the others are fetched whole.
+pub const SLICE_NOTES_BYTES_MAX: usize = 4 << 20;
 
 /// Which earlier output a job asks about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +43,10 @@ pub struct Note<'a> {
     pub final_url: &'a str,
     /// Its validators.
     pub validators: &'a Validators,
+    /// What was sent for it, as far as that decides what comes.
+    pub asked: &'a Asked,
+    /// What the page is recognized by, if pages that repeat are to be noticed.
+    pub mark: Option<PageMark>,
     /// The encoding that its text was decoded from.
     pub charset: Option<&'a str>,
     /// The headers of its response that go into records: one object.
@@ -55,12 +64,25 @@ pub struct Known {
     pub final_url: String,
     /// Its validators.
     pub validators: Validators,
+    /// What was sent for it, as far as that decides what comes.
+    pub asked: Asked,
+    /// What the page is recognized by, if pages that repeat are to be noticed.
+    pub mark: Option<PageMark>,
     /// The encoding that its text was decoded from.
     pub charset: Option<String>,
     /// The headers of its response that go into records: one object.
     pub headers: Option<FieldValue>,
     /// The values of its fields.
     pub fields: Vec<FieldValue>,
+}
+
+/// What was sent for a page besides its URL, as far as that decides which page comes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The headers that the answer's `Vary` names, in lower case, with commas between them.
+    pub vary: String,
+    /// A hash of their values, and of those of `Authorization` and `Cookie`.
+    pub hash: u64,
 }
 
 impl Note<'_> {
@@ -70,8 +92,17 @@ impl Note<'_> {
         let mut out = Vec::with_capacity(256);
         put_text(self.url, &mut out);
         put_text(self.final_url, &mut out);
-        let Validators { etag, last_modified } = self.validators;
-        for text in [etag.as_deref(), last_modified.as_deref(), self.charset] {
+        put_text(&self.asked.vary, &mut out);
+        out.extend_from_slice(&self.asked.hash.to_le_bytes());
+        match self.mark {
+            Some(PageMark { hash, challenges }) => {
+                out.push(1 + u8::from(challenges));
+                out.extend_from_slice(&hash.to_le_bytes());
+            }
+            None => out.push(0),
+        }
+        let Validators { etag, plain_etag, last_modified } = self.validators;
+        for text in [etag.as_deref(), plain_etag.as_deref(), last_modified.as_deref(), self.charset] {
             out.push(u8::from(text.is_some()));
             text.into_iter().for_each(|text| put_text(text, &mut out));
         }
@@ -93,21 +124,35 @@ impl Known {
         let mut rest = note;
         let url = take_text(&mut rest)?.to_owned();
         let final_url = take_text(&mut rest)?.to_owned();
+        let vary = take_text(&mut rest)?.to_owned();
+        let asked = Asked { vary, hash: take_number(&mut rest)? };
+        let mark = match rest.split_off_first()? {
+            0 => None,
+            tag @ (1 | 2) => Some(PageMark { hash: take_number(&mut rest)?, challenges: *tag == 2 }),
+            _ => return None,
+        };
         let mut optional = || match rest.split_off_first()? {
             0 => Some(None),
             1 => Some(Some(take_text(&mut rest)?.to_owned())),
             _ => None,
         };
-        let (etag, last_modified, charset) = (optional()?, optional()?, optional()?);
-        let validators = Validators { etag, last_modified };
+        let (etag, plain_etag, last_modified) = (optional()?, optional()?, optional()?);
+        let charset = optional()?;
+        let validators = Validators { etag, plain_etag, last_modified };
         let headers =
             Some(take_value(&mut rest, Depth::default())?).filter(|value| *value != FieldValue::Null);
         let mut fields = Vec::new();
         while !rest.is_empty() {
             fields.push(take_value(&mut rest, Depth::default())?);
         }
-        Some(Self { url, final_url, validators, charset, headers, fields })
+        Some(Self { url, final_url, validators, asked, mark, charset, headers, fields })
     }
+}
+
+fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    let (number, after) = rest.split_first_chunk::<8>()?;
+    *rest = after;
+    Some(u64::from_le_bytes(*number))
 }
 
 /// The URL that a note is about.
@@ -134,8 +179,11 @@ mod tests {
     use super::*;
     use crate::json::parse;
 
+    static ASKED: Asked = Asked { vary: String::new(), hash: 7 };
+
     fn validators() -> Validators {
-        Validators { etag: Some("W/\"x\"".to_owned()), last_modified: None }
+        let (etag, plain_etag) = (Some("W/\"x-br\"".to_owned()), Some("W/\"x\"".to_owned()));
+        Validators { etag, plain_etag, last_modified: None }
     }
 
     fn fields() -> Vec<FieldValue> {
@@ -155,7 +203,8 @@ mod tests {
 
     fn note<'a>(validators: &'a Validators, fields: &'a [FieldValue]) -> Note<'a> {
         let (url, final_url) = ("http://a.example/", "http://a.example/b");
-        Note { url, final_url, validators, charset: Some("utf-8"), headers: None, fields }
+        let (asked, charset) = (&ASKED, Some("utf-8"));
+        Note { url, final_url, validators, asked, mark: None, charset, headers: None, fields }
     }
 
     #[test]
@@ -167,7 +216,14 @@ mod tests {
             let known = Known::decode(&encoded).unwrap();
             assert_eq!((known.validators, known.fields), (validators(), fields()));
             assert_eq!((known.charset.as_deref(), known.headers.as_ref()), (Some("utf-8"), headers));
-            assert_eq!(known.final_url, "http://a.example/b");
+            assert_eq!((known.final_url.as_str(), known.asked), ("http://a.example/b", ASKED.clone()));
+        }
+        for mark in [None, Some((7, false)), Some((u64::MAX, true))] {
+            let mark = mark.map(|(hash, challenges)| PageMark { hash, challenges });
+            let asked = &Asked { vary: "accept-language,cookie".to_owned(), hash: u64::MAX };
+            let encoded = Note { mark, asked, ..note(&validators(), &fields()) }.encode().unwrap();
+            let known = Known::decode(&encoded).unwrap();
+            assert_eq!((known.mark, &known.asked, known.fields), (mark, asked, fields()));
         }
     }
 

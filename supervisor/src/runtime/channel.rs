@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ipc_channel::ipc::IpcBytesSender;
 use shared::codec::{self, Joiner, MESSAGE_BYTES_MAX};
 use shared::protocol::{COOKIES_MAX, FromWorker, ToWorker};
+use shared::since::SLICE_NOTES_BYTES_MAX;
 use supervisor_core::pool::Seat;
 
 use super::door::{self, Absent, Door, Gate};
@@ -195,8 +196,9 @@ fn write_all(to_worker: &IpcBytesSender, queue: &Receiver<ToWorker>, earlier: Op
     };
     for message in queue {
         if let (Some(earlier), ToWorker::Slice(slice)) = (earlier, &message) {
+            let mut room = SLICE_NOTES_BYTES_MAX;
             for targets in slice.targets.chunks(NOTES_AT_ONCE) {
-                let notes = earlier.notes(targets);
+                let notes = earlier.notes(targets, &mut room);
                 if !notes.is_empty() && !send(&ToWorker::Notes(notes)) {
                     return;
                 }

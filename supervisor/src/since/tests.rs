@@ -3,7 +3,7 @@ use std::path::Path;
 
 use shared::protocol::{ROBOTS_IDS, Target};
 use shared::record::FieldValue;
-use shared::since::{Known, Note, Validators};
+use shared::since::{Asked, Known, Note, Validators};
 
 use super::earlier::{Opened, open};
 use super::keeper::{Keeper, finish_earlier};
@@ -16,10 +16,11 @@ fn recipe(select: &str) -> Recipe {
 }
 
 fn note(url: &str, title: &str) -> Vec<u8> {
-    let validators = Validators { etag: Some("\"x\"".to_owned()), last_modified: None };
+    let validators = Validators { etag: Some("\"x\"".to_owned()), ..Validators::default() };
     let fields = &[FieldValue::Text(title.to_owned())];
-    let note = Note { url, final_url: url, validators: &validators, charset: None, headers: None, fields };
-    note.encode().unwrap()
+    let (validators, asked) = (&validators, &Asked::default());
+    let (mark, charset, headers) = (None, None, None);
+    Note { url, final_url: url, validators, asked, mark, charset, headers, fields }.encode().unwrap()
 }
 
 fn notes(pages: &[(&str, &str)]) -> PageNotes {
@@ -60,7 +61,7 @@ fn known(earlier: &Earlier, inputs: &[&str]) -> Vec<(u64, String)> {
         kept: Vec::new(),
     };
     let targets: Vec<_> = (0..).zip(inputs).map(target).collect();
-    let found = earlier.notes(&targets).into_iter().map(|found| {
+    let found = earlier.notes(&targets, &mut { usize::MAX }).into_iter().map(|found| {
         let FieldValue::Text(title) = Known::decode(&found.note).unwrap().fields.remove(0) else { panic!() };
         (found.id, title)
     });
@@ -116,9 +117,11 @@ fn a_robots_txt_is_not_looked_up() {
         kept: Vec::new(),
     };
     let earlier = earlier(&output);
-    assert!(earlier.notes(&[target.clone()]).is_empty());
+    assert!(earlier.notes(&[target.clone()], &mut { usize::MAX }).is_empty());
     target.id = 0;
-    assert_eq!(earlier.notes(&[target]).len(), 1);
+    let mut room = 2 * note(A, "a").len();
+    assert_eq!(earlier.notes(&[target.clone(), target.clone(), target], &mut room).len(), 2, "no more fit");
+    assert_eq!(room, 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Pages that change when they are told to, with the validators of servers of several kinds.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde::Deserialize;
 
 use super::Origin;
@@ -34,6 +37,12 @@ struct PageQuery {
     /// Seconds before the answer.
     #[serde(default)]
     delay: f64,
+}
+
+fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
+    writer.write_all(plain)?;
+    writer.finish()
 }
 
 async fn change(State(origin): State<Arc<Origin>>, Path(page): Path<String>) -> StatusCode {
@@ -71,12 +80,17 @@ async fn page(
         "date" => (Some((header::LAST_MODIFIED, date.clone())), asked(header::IF_MODIFIED_SINCE) == date),
         _ => (None, false),
     };
+    let is_compressed = kind == "suffix" && !unchanged;
     let mut response = if unchanged {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let text = "and what is the same in all versions ".repeat(50);
-        html(format!("<!DOCTYPE html>\n<title>{page}, version {version}</title><p>{text}</p>\n"))
+        let text = format!("<!DOCTYPE html>\n<title>{page}, version {version}</title><p>{text}</p>\n");
+        if is_compressed { html(gzip(text.as_bytes()).unwrap_or_default()) } else { html(text) }
     };
+    if is_compressed {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     if let Some((name, value)) =
         shown.and_then(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
     {

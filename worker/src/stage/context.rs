@@ -269,7 +269,8 @@ fn append_note(recording: &Recording, findings: &Findings, verdict: &Verdict, ou
     let Some(condition) = &recording.condition else { return 0 };
     let note = match (verdict, &findings.product) {
         (Verdict::Ok, Product::Fields(fields)) => {
-            condition.note(fields, findings.charset.as_deref(), recording.headers())
+            let mark = recording.reply().and_then(|reply| reply.page);
+            condition.note(fields, findings.charset.as_deref(), recording.headers(), mark)
         }
         (Verdict::Failed(_), _) => condition.earlier(),
         (_, _) => None,

@@ -221,11 +221,15 @@ impl<'a> Exchange<'a> {
         }
         match self.recording.condition.as_mut().map_or(Change::Open, |condition| condition.answered(head)) {
             Change::Open => {}
-            Change::None => return self.end_without_body(Ok(self.fetched(None, Vec::new()))),
+            Change::None => {
+                let fetched = self.fetched(None, Vec::new());
+                return self.end_without_body(Next::Done(Ok(fetched)));
+            }
+            Change::Other => return self.end_without_body(Next::Request),
             Change::Unasked => {
                 let message = "304 Not Modified, although the request had no condition".to_owned();
                 let failure = self.hop.failure(ErrorKind::HttpStatus, message, false);
-                return self.end_without_body(Err(failure));
+                return self.end_without_body(Next::Done(Err(failure)));
             }
         }
         if self.recording.file.as_mut().is_some_and(|file| file.refuses(head)) {
@@ -454,10 +458,10 @@ impl<'a> Exchange<'a> {
         Flow::Stop
     }
 
-    /// Ends the exchange with its last head, whose `Content-Length` is that of another answer's body. The end of its own
+    /// Goes on after a head whose `Content-Length` is that of another answer's body. The end of its own
     /// body has still to be read, to keep the connection.
-    fn end_without_body(&mut self, outcome: Outcome) -> Flow {
-        self.phase = Phase::Drain { left: DRAIN_BYTES_MAX, next: Next::Done(outcome) };
+    fn end_without_body(&mut self, next: Next) -> Flow {
+        self.phase = Phase::Drain { left: DRAIN_BYTES_MAX, next };
         Flow::Read
     }
 

@@ -226,7 +226,7 @@ impl Recording {
     /// The page as an earlier run has found it, if the server says that it is still so. Headers that this answer lacks
     /// are those of then (RFC 9111, 4.3.4).
     pub(in crate::stage) fn unchanged(&mut self) -> Option<Unchanged> {
-        let mut unchanged = self.condition.as_mut()?.unchanged()?;
+        let mut unchanged = self.condition.as_ref()?.unchanged()?;
         if let (Some(FieldValue::Object(mut then)), Some(FieldValue::Object(now))) =
             (unchanged.headers.take(), self.headers.as_deref_mut())
         {

@@ -4,21 +4,29 @@
 //! could note other pages than its own, as it could write other records.
 
 use std::collections::HashMap;
+use std::hash::Hasher as _;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::header::{
+    AUTHORIZATION, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+    VARY,
+};
 use http::response::Parts;
-use http::{HeaderName, Method, Request, StatusCode};
-use shared::protocol::TargetNote;
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use shared::protocol::{PageMark, TargetNote};
 use shared::record::FieldValue;
-use shared::since::{Known, Note, Validators, place};
+use shared::since::{Asked, Known, Note, Validators, place};
+use twox_hash::XxHash3_64;
 use url::Url;
 
 /// Headers by which the user asks for less than the page. Such a request gets no condition of ours.
 const CONDITIONS: [HeaderName; 6] =
     [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
+
+/// Longest list of headers that an answer may vary by. A page with more is not noted.
+const VARY_BYTES_MAX: usize = 1024;
 
 /// What an earlier run has noted of the targets that are on their way to this worker. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -33,8 +41,12 @@ impl Notes {
     /// Begins a target, whose page has this many fields.
     pub(in crate::stage) fn condition(&self, id: u64, fields: usize) -> Condition {
         let note = self.lock().remove(&id);
-        let known = note.and_then(|note| Some((Known::decode(&note)?, note)));
-        Condition { known: known.filter(|(known, _)| known.fields.len() == fields), ..Condition::default() }
+        let known = note.and_then(|note| {
+            let known = Known::decode(&note).filter(|known| known.fields.len() == fields)?;
+            // They are decoded again if they are needed, so that a request that waits does not hold them twice.
+            Some((Known { fields: Vec::new(), headers: None, ..known }, note))
+        });
+        Condition { known, ..Condition::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Vec<u8>>> {
@@ -51,25 +63,33 @@ pub(super) enum Change {
     None,
     /// It is as it was, but nobody has asked.
     Unasked,
+    /// It is as another version was, which is not known. The page is asked for once more, without a condition.
+    Other,
 }
 
 /// What is known of a target's page, and what is asked and noted.
 #[derive(Debug, Default)]
 pub(in crate::stage) struct Condition {
-    /// What an earlier run has noted, and the note itself.
+    /// What an earlier run has noted, without the contents, and the note itself.
     known: Option<(Known, Vec<u8>)>,
-    /// The target's URL, once a request was made that can be noted.
+    /// Whether a request was made.
+    is_begun: bool,
+    /// The target's URL, if its first request was one whose answer can be noted.
     url: Option<String>,
     /// The URL of the request under way, if its answer can be noted.
     hop_url: Option<String>,
+    /// What it sends.
+    sent: HeaderMap,
+    /// Whether the server knows other versions than the earlier run.
+    is_useless: bool,
     /// Whether the request under way asks.
     asks: bool,
     /// Whether the user asks for less than the page.
     is_users: bool,
     /// Whether the page is as it was.
     is_unchanged: bool,
-    /// The validators of the page that came.
-    validators: Option<Validators>,
+    /// The validators of the page that came, and what was sent for it.
+    validators: Option<(Validators, Asked)>,
 }
 
 impl Condition {
@@ -79,11 +99,15 @@ impl Condition {
         self.is_users = CONDITIONS.iter().any(|name| request.headers().contains_key(name));
         let is_get = *request.method() == Method::GET && request.body().is_empty();
         self.hop_url = place(url).filter(|_| is_get && !self.is_users);
-        let Some(hop_url) = &self.hop_url else { return };
-        let url = self.url.get_or_insert_with(|| hop_url.clone());
-        let Some((known, _)) = &self.known else { return };
+        if !mem::replace(&mut self.is_begun, true) {
+            self.url.clone_from(&self.hop_url);
+        }
+        let (Some(url), Some(hop_url)) = (&self.url, &self.hop_url) else { return };
+        self.sent.clone_from(request.headers());
+        let Some((known, _)) = self.known.as_ref().filter(|_| !self.is_useless) else { return };
         if known.url == *url
             && known.final_url == *hop_url
+            && known.asked.hash == hash(&known.asked.vary, &self.sent)
             && let Some((name, value)) = known.validators.condition()
         {
             request.headers_mut().insert(name, value);
@@ -95,12 +119,15 @@ impl Condition {
     pub(super) fn answered(&mut self, head: &Parts) -> Change {
         match head.status {
             StatusCode::OK if self.hop_url.is_some() => {
-                self.validators = Validators::of(&head.headers);
+                let asked = asked(&head.headers, &self.sent);
+                self.validators = asked.and_then(|asked| Some((Validators::of(&head.headers)?, asked)));
                 Change::Open
             }
             StatusCode::NOT_MODIFIED if self.asks => {
-                self.is_unchanged = true;
-                Change::None
+                let known = self.known.as_ref();
+                self.is_unchanged = known.is_some_and(|(known, _)| known.validators.are_meant(&head.headers));
+                self.is_useless = !self.is_unchanged;
+                if self.is_unchanged { Change::None } else { Change::Other }
             }
             StatusCode::NOT_MODIFIED if !self.is_users => Change::Unasked,
             _ => Change::Open,
@@ -112,14 +139,11 @@ impl Condition {
         self.is_unchanged
     }
 
-    /// The page as it was, if it is still so. Its fields can be taken once.
-    pub(in crate::stage) fn unchanged(&mut self) -> Option<Unchanged> {
-        let (known, _) = self.known.as_mut().filter(|_| self.is_unchanged)?;
-        Some(Unchanged {
-            fields: mem::take(&mut known.fields),
-            charset: known.charset.take(),
-            headers: known.headers.take(),
-        })
+    /// The page as it was, if it is still so.
+    pub(in crate::stage) fn unchanged(&self) -> Option<Unchanged> {
+        let (_, note) = self.known.as_ref().filter(|_| self.is_unchanged)?;
+        let Known { fields, charset, headers, mark, .. } = Known::decode(note)?;
+        Some(Unchanged { fields, charset, headers, mark })
     }
 
     /// The note of the earlier run.
@@ -133,14 +157,46 @@ impl Condition {
         fields: &[FieldValue],
         charset: Option<&str>,
         headers: Option<&FieldValue>,
+        mark: Option<PageMark>,
     ) -> Option<Vec<u8>> {
         if self.is_unchanged {
             return self.earlier();
         }
         let (url, final_url) = (self.url.as_deref()?, self.hop_url.as_deref()?);
-        let validators = self.validators.as_ref()?;
-        Note { url, final_url, validators, charset, headers, fields }.encode()
+        let (validators, asked) = self.validators.as_ref()?;
+        Note { url, final_url, validators, asked, mark, charset, headers, fields }.encode()
     }
+}
+
+/// What of a request decides its answer (RFC 9111, 4.1). `None` if that is not known.
+fn asked(answer: &HeaderMap, sent: &HeaderMap) -> Option<Asked> {
+    let mut names = Vec::new();
+    for value in answer.get_all(VARY) {
+        names.extend(value.to_str().ok()?.split(',').map(|name| name.trim().to_ascii_lowercase()));
+    }
+    names.retain(|name| !name.is_empty());
+    names.sort_unstable();
+    names.dedup();
+    let vary = names.join(",");
+    if names.iter().any(|name| name == "*") || vary.len() > VARY_BYTES_MAX {
+        return None;
+    }
+    let hash = hash(&vary, sent);
+    Some(Asked { vary, hash })
+}
+
+/// Hashes the values of these headers, and of those that say who asks: many servers do not name them in `Vary`.
+fn hash(vary: &str, sent: &HeaderMap) -> u64 {
+    let mut hasher = XxHash3_64::new();
+    for name in [AUTHORIZATION.as_str(), COOKIE.as_str()].into_iter().chain(vary.split(',')) {
+        for value in sent.get_all(name) {
+            for part in [name.as_bytes(), value.as_bytes()] {
+                hasher.write(&part.len().to_le_bytes());
+                hasher.write(part);
+            }
+        }
+    }
+    hasher.finish()
 }
 
 /// A page as an earlier run has found it.
@@ -149,4 +205,5 @@ pub(in crate::stage) struct Unchanged {
     pub(in crate::stage) fields: Vec<FieldValue>,
     pub(in crate::stage) charset: Option<String>,
     pub(in crate::stage) headers: Option<FieldValue>,
+    pub(in crate::stage) mark: Option<PageMark>,
 }

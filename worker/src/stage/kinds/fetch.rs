@@ -114,6 +114,9 @@ impl<C: Client> Compute for Fetch<C> {
                 return robots::read(outcome, &self.robots_token);
             }
             if let (Ok(fetched), Some(unchanged)) = (&outcome, recording.unchanged()) {
+                if let Some(mark) = unchanged.mark {
+                    recording.page(mark);
+                }
                 return Findings::unchanged(fetched, unchanged);
             }
             match outcome {
