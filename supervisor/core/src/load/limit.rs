@@ -1,21 +1,26 @@
 //! How many requests one host gets at once: the least number that keeps its goodput.
 //!
-//! *Slow start* doubles the limit each round while that adds at least 10 % of goodput, which is answers a second (TCP's
-//! slow start, RFC 5681, with goodput in place of losses). Then *hill climbing*
-//! looks for the least limit that keeps the goodput: it steps down by a fifth as long as the goodput stays within 3 %,
-//! and now and then up by a quarter, which must add 6 %. The first step down goes straight to what fits into the
-//! host without a queue: goodput × shortest time to first byte (the bandwidth-delay product of BBR, Cardwell et al.,
-//! ACM Queue 2016), and the time that a target spends on its way through our own processes. After a large step that changed little, and after a doubling that did not help, the geometric mean
-//! is tried: the knee may lie between (one step of a search for the maximum of a function with a single one). Netflix's Gradient2 compares latencies instead; it settles well above a knee, and takes a slow
-//! page for a queue.
+//! *Slow start* doubles the limit each round while that adds at least 10 % of goodput, which is answers a second
+//! (TCP's slow start, RFC 5681, with goodput in place of losses). Then *hill climbing* looks for the least limit that
+//! keeps the goodput: it steps down by a fifth as long as the goodput stays within 3 %, and now and then up by a
+//! quarter, which must add 6 %. The first step down goes straight to what fits into the host without a queue: goodput
+//! × shortest time to first byte (the bandwidth-delay product of BBR, Cardwell et al., ACM Queue 2016), and the time
+//! that a target spends on its way through our own processes. After a large step that changed little, and after a
+//! doubling that did not help, the geometric mean is tried: the knee may lie between (one step of a search for the
+//! maximum of a function with a single one). Netflix's Gradient2 compares latencies instead; it settles well above a
+//! knee, and takes a slow page for a queue.
 //!
-//! Only goodput decides, so neither the size of a body nor a slow page looks like congestion. A round begins once
-//! what was sent under the old limit has come back, and needs more answers the more their times differ. A round in
-//! which the host was not kept full teaches nothing about its limit (RFC 7661).
+//! Only goodput decides, so neither the size of a body nor a slow page looks like congestion. A round begins once what
+//! was sent under the old limit has come back, and needs more answers the more their times differ. A round in which
+//! the host was not kept full teaches nothing about its limit (RFC 7661).
 //!
 //! Each host has one of these, so it is small, and a call costs a few additions.
 
+mod round;
+
 use std::time::{Duration, Instant};
+
+use self::round::Round;
 
 /// Where a limit begins, and what it never exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,76 +104,6 @@ enum Phase {
     Up,
     /// Waiting so many rounds for the next probe.
     Hold(u16),
-}
-
-/// What was seen in the current round.
-#[derive(Debug, Clone, Copy)]
-struct Round {
-    since: Instant,
-    /// Answers to requests of an earlier limit, which do not count.
-    stale: u32,
-    served: u32,
-    lost: u32,
-    /// The number in flight, summed over time: what ends together is reported together, one after the other.
-    in_flight_s: f32,
-    /// The last end, in seconds since the round began, and the sum of the squares of the times between two ends.
-    last_s: f32,
-    gaps: f32,
-    /// Answers with a known time, their sum and the sum of their squares, in seconds.
-    timed: u32,
-    seconds: f32,
-    squares: f32,
-}
-
-impl Round {
-    fn new(since: Instant, stale: u32) -> Self {
-        Self {
-            since,
-            stale,
-            served: 0,
-            lost: 0,
-            in_flight_s: 0.0,
-            last_s: 0.0,
-            gaps: 0.0,
-            timed: 0,
-            seconds: 0.0,
-            squares: 0.0,
-        }
-    }
-
-    fn ended(&self) -> u32 {
-        self.served + self.lost
-    }
-
-    fn goodput(&self, now: Instant) -> f32 {
-        self.served as f32 / now.saturating_duration_since(self.since).as_secs_f32().max(1e-6)
-    }
-
-    fn count(&mut self, now: Instant, in_flight: u32) {
-        let at_s = now.saturating_duration_since(self.since).as_secs_f32();
-        let gap_s = at_s - self.last_s;
-        self.in_flight_s += in_flight as f32 * gap_s;
-        self.gaps += gap_s.powi(2);
-        self.last_s = at_s;
-    }
-
-    /// Mean time to first byte; 0 if unknown.
-    fn mean_s(&self) -> f32 {
-        self.seconds / self.timed.max(1) as f32
-    }
-
-    /// Square of the coefficient of variation of the times to first byte.
-    fn spread(&self) -> f32 {
-        let mean = self.mean_s();
-        let variance = self.squares / self.timed.max(1) as f32 - mean * mean;
-        if mean > 0.0 { (variance / (mean * mean)).max(0.0) } else { 0.0 }
-    }
-
-    /// How many answers come together, as threads that began together end together. A round that begins or ends
-    /// within such a burst is wrong by as much.
-    fn burst(&self) -> f32 {
-        if self.last_s > 0.0 { self.ended() as f32 * self.gaps / (self.last_s * self.last_s) } else { 1.0 }
-    }
 }
 
 /// The limit of one host.
