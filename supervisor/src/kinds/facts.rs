@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use shared::job::MapSpec;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::plan::{ListReading, Plan};
 
@@ -26,6 +27,11 @@ impl Fact {
     pub(crate) fn new(flag: &str, value: impl ToString) -> Self {
         Self { flag: flag.to_owned(), value: value.to_string() }
     }
+}
+
+/// Returns a value in words that may be a secret, or long.
+pub(crate) fn hashed(value: &[u8]) -> String {
+    format!("hash {:08x}", xxh3_128(value) >> 96)
 }
 
 /// Returns the facts about what is extracted from a page.

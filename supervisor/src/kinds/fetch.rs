@@ -5,7 +5,6 @@ use shared::record::ErrorKind;
 use shared::redact;
 use shared::request::RequestSpec;
 use shared::template::Template;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::facts::{self, COMMAND, Fact};
 use super::{Auto, FirstSignal, Kind, ORDERED_WINDOW, ProgressUnit, Rules, Spooled, Window};
@@ -117,7 +116,7 @@ fn request_in_words(request: &RequestSpec) -> Vec<Fact> {
     facts.extend(url.iter().map(|url| Fact::new("--url", redact::url(&url.to_string()))));
     facts.extend(method.iter().map(|method| Fact::new("--method", method)));
     // A body may hold a secret, as a header may.
-    let hash = |template: &Template| format!("hash {:08x}", xxh3_128(&template.source()) >> 96);
+    let hash = |template: &Template| facts::hashed(&template.source());
     facts.extend(body.iter().map(|body| Fact::new(body.flag(), hash(&body.text))));
     let named =
         headers.iter().map(|(name, template)| Fact::new("--header", format!("{name} ({})", hash(template))));
@@ -136,6 +135,5 @@ fn headers_in_words(headers: &[(String, String)]) -> String {
         return "nothing".to_owned();
     }
     let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
-    let digest = xxh3_128(format!("{headers:?}").as_bytes());
-    format!("{} (hash {:08x})", names.join(", "), digest >> 96)
+    format!("{} ({})", names.join(", "), facts::hashed(format!("{headers:?}").as_bytes()))
 }

@@ -25,7 +25,7 @@ use shared::save::SaveSpec;
 use shared::since::SinceSpec;
 use supervisor_core::pool::Quarantined;
 
-pub(crate) use self::facts::{COMMAND, Fact};
+pub(crate) use self::facts::{COMMAND, Fact, hashed};
 pub(crate) use self::sitemap::reading as reading_sitemaps;
 use crate::plan::{Plan, Twice};
 use crate::source::{Bytes, Source, TargetKind, Targets};
@@ -112,10 +112,7 @@ pub(crate) const fn redirects_max(work: &Work) -> u32 {
 
 /// Returns where bodies are kept as files, if they are.
 pub(crate) fn saved(work: &Work) -> Option<&SaveSpec> {
-    match work {
-        Work::Fetch(spec) => spec.save.as_deref(),
-        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
-    }
+    fetched(work)?.save.as_deref()
 }
 
 /// Returns the earlier run that pages are compared with, if there is one.
@@ -133,21 +130,13 @@ pub(crate) const fn fetched(work: &Work) -> Option<&FetchSpec> {
 
 /// Whether requests are made from the columns of a row.
 pub(crate) fn needs_rows(work: &Work) -> bool {
-    match work {
-        Work::Fetch(spec) => {
-            let needs = |request: &RequestSpec| request.url.is_some() || !request.columns().is_empty();
-            spec.request.as_deref().is_some_and(needs)
-        }
-        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
-    }
+    let needs = |request: &RequestSpec| request.url.is_some() || !request.columns().is_empty();
+    fetched(work).and_then(|spec| spec.request.as_deref()).is_some_and(needs)
 }
 
 /// Whether headers of responses go into the records.
-pub(crate) const fn keeps_headers(work: &Work) -> bool {
-    match work {
-        Work::Fetch(spec) => !spec.response_headers.is_empty(),
-        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
-    }
+pub(crate) fn keeps_headers(work: &Work) -> bool {
+    fetched(work).is_some_and(|spec| !spec.response_headers.is_empty())
 }
 
 /// Returns the proxies of a job.

@@ -5,7 +5,6 @@ use serde::Serialize;
 use shared::job::FetchSpec;
 use shared::proxy::ProxySpec;
 use shared::transport::TransportSpec;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::journal::changes;
 use crate::kinds::{self, Fact};
@@ -78,7 +77,7 @@ fn of_requests(spec: &FetchSpec) -> Vec<Fact> {
 fn hash(value: &impl Serialize) -> String {
     // Plain data: this does not fail.
     let text = serde_json::to_string(value).unwrap_or_default();
-    format!("hash {:08x}", xxh3_128(text.as_bytes()) >> 96)
+    kinds::hashed(text.as_bytes())
 }
 
 impl Recipe {
