@@ -50,6 +50,13 @@ pub(super) fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     str::from_utf8(text).ok()
 }
 
+/// Splits off a number of eight bytes.
+pub(super) fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    let (number, after) = rest.split_first_chunk::<8>()?;
+    *rest = after;
+    Some(u64::from_le_bytes(*number))
+}
+
 /// Appends a value.
 pub(super) fn put_value(value: &FieldValue, out: &mut Vec<u8>) {
     match value {
@@ -88,17 +95,12 @@ pub(super) fn put_value(value: &FieldValue, out: &mut Vec<u8>) {
 
 /// Splits off a value.
 pub(super) fn take_value(rest: &mut &[u8], depth: Depth) -> Option<FieldValue> {
-    let number = |rest: &mut &[u8]| {
-        let (number, after) = rest.split_first_chunk::<8>()?;
-        *rest = after;
-        Some(*number)
-    };
     Some(match *rest.split_off_first()? {
         NULL => FieldValue::Null,
         TEXT => FieldValue::Text(take_text(rest)?.to_owned()),
-        INT => FieldValue::Int(i64::from_le_bytes(number(rest)?)),
+        INT => FieldValue::Int(take_number(rest)?.cast_signed()),
         FLOAT => {
-            FieldValue::Float(Some(f64::from_le_bytes(number(rest)?)).filter(|number| number.is_finite())?)
+            FieldValue::Float(Some(f64::from_bits(take_number(rest)?)).filter(|number| number.is_finite())?)
         }
         LIST => {
             let (count, depth) = (take_length(rest)?, depth.deeper()?);

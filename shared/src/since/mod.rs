@@ -15,7 +15,7 @@ use url::Url;
 
 use wire::protocol::PageMark;
 
-use self::bytes::{Depth, put_text, put_value, take_text, take_value};
+use self::bytes::{Depth, put_text, put_value, take_number, take_text, take_value};
 pub use self::validators::Validators;
 use crate::record::FieldValue;
 
@@ -118,7 +118,7 @@ impl Note<'_> {
 }
 
 impl Known {
-    /// Decodes a note; `None` if it is none.
+    /// Decodes a note; `None` if the bytes are not a note.
     #[must_use]
     pub fn decode(note: &[u8]) -> Option<Self> {
         let mut rest = note;
@@ -147,12 +147,6 @@ impl Known {
         }
         Some(Self { url, final_url, validators, asked, mark, charset, headers, fields })
     }
-}
-
-fn take_number(rest: &mut &[u8]) -> Option<u64> {
-    let (number, after) = rest.split_first_chunk::<8>()?;
-    *rest = after;
-    Some(u64::from_le_bytes(*number))
 }
 
 /// The URL that a note is about.

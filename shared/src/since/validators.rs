@@ -62,7 +62,6 @@ impl Validators {
     /// (RFC 9111, 4.3.4): a server behind others may answer with a version of its own.
     #[must_use]
     pub fn are_meant(&self, headers: &HeaderMap) -> bool {
-        let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
         let is_meant = |tag: &str| {
             let known = [&self.etag, &self.plain_etag].into_iter().flatten();
             known.into_iter().any(|known| opaque(known) == opaque(tag))
@@ -72,10 +71,14 @@ impl Validators {
     }
 }
 
+/// A tag without the mark of a weak one. Whether a page has changed is asked by this part (RFC 9110, 8.8.3.2).
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
+}
+
 /// Whether this is an entity tag in visible ASCII (RFC 9110, 8.8.3).
 fn is_entity_tag(text: &str) -> bool {
-    let opaque = text.strip_prefix("W/").unwrap_or(text);
-    let inner = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let inner = opaque(text).strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let is_tag_byte = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
     text.len() <= TAG_BYTES_MAX && inner.is_some_and(|inner| inner.bytes().all(is_tag_byte))
 }

@@ -156,14 +156,8 @@ impl Question<'_> {
                 } else {
                     String::new()
                 };
-                let unseen = match self.measured.saturated {
-                    Saturated::Unclear => "; the sample was too short to see their limit",
-                    Saturated::Nothing
-                    | Saturated::Cores(_)
-                    | Saturated::Servers(_)
-                    | Saturated::Network(_)
-                    | Saturated::Refused(_) => "",
-                };
+                let is_unclear = self.measured.saturated == Saturated::Unclear;
+                let unseen = if is_unclear { "; the sample was too short to see their limit" } else { "" };
                 let each = time(self.measured.latency_s);
                 format!("{count} × up to {widest} in flight{guess} ÷ {each}{unseen}")
             }

@@ -196,14 +196,8 @@ impl Question<'_> {
                 )
             }
         };
-        let unseen = match self.measured.saturated {
-            Saturated::Unclear => "; the sample was too short to see a limit of the servers",
-            Saturated::Nothing
-            | Saturated::Cores(_)
-            | Saturated::Servers(_)
-            | Saturated::Network(_)
-            | Saturated::Refused(_) => "",
-        };
+        let is_unclear = self.measured.saturated == Saturated::Unclear;
+        let unseen = if is_unclear { "; the sample was too short to see a limit of the servers" } else { "" };
         format!("{bound} and {size}: {facts}, so {choice}{unseen}")
     }
 }
