@@ -366,14 +366,26 @@ mod tests {
         }
     }
 
+    /// Begins a journal that notes which targets may have been sent.
+    fn noting(journal: &Path) -> Store {
+        let (mut store, _) = Store::open(journal).unwrap();
+        store.begin(&[], &[]).unwrap();
+        store.keep();
+        store
+    }
+
+    /// The targets that may have been sent, and that have no record.
+    fn uncertain(journal: &Path) -> Vec<u64> {
+        let (_, recorded) = Store::open(journal).unwrap();
+        recorded.unwrap().state.uncertain.iter().collect()
+    }
+
     #[test]
     fn an_early_end_keeps_what_earlier_runs_may_have_sent() {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("out");
         let journal = beside(&output, ".journal");
-        let (mut store, _) = Store::open(&journal).unwrap();
-        store.begin(&[], &[]).unwrap();
-        store.keep();
+        let mut store = noting(&journal);
         store.note(&[1, 2, 700]).unwrap();
         drop(store);
         // Each run is stopped: one before it has read its inputs, one after the first of them.
@@ -394,9 +406,7 @@ mod tests {
             let finished = writer.finish(false, &control).unwrap();
             assert!(matches!(finished, Finished::Written(Some(_))), "{finished:?}");
             drop(finished);
-            let (_, recorded) = Store::open(&journal).unwrap();
-            let uncertain: Vec<_> = recorded.unwrap().state.uncertain.iter().collect();
-            assert_eq!(uncertain, left);
+            assert_eq!(uncertain(&journal), left);
         }
     }
 
@@ -406,9 +416,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("out");
         let journal = beside(&output, ".journal");
-        let (mut store, _) = Store::open(&journal).unwrap();
-        store.begin(&[], &[]).unwrap();
-        store.keep();
+        let store = noting(&journal);
         let place = Output::File { path: output, overwrite: false, resume: false };
         let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
         let journaled = Some((store, &State::default(), Twice::Forbidden));
@@ -419,9 +427,7 @@ mod tests {
         writer.queue().chunks().unwrap().send(chunk(1)).unwrap();
         writer.queue.chunks = None;
         writer.thread.take().unwrap().join().unwrap().unwrap();
-        let (_, recorded) = Store::open(&journal).unwrap();
-        let uncertain: Vec<_> = recorded.unwrap().state.uncertain.iter().collect();
-        assert_eq!(uncertain, [700]);
+        assert_eq!(uncertain(&journal), [700]);
     }
 
     #[test]

@@ -33,6 +33,13 @@ fn keep(output: &Path, resumes: bool) -> Keeper {
     Keeper::begin(output, &recipe("title"), resumes, None).unwrap()
 }
 
+/// Notes pages as a run does that comes to its end.
+fn complete(output: &Path, pages: &[(&str, &str)]) {
+    let mut keeper = keep(output, false);
+    keeper.add(&notes(pages));
+    keeper.close(true);
+}
+
 fn earlier(output: &Path) -> Earlier {
     match open(output, None, &recipe("title")).unwrap() {
         Opened::Usable(earlier) => earlier,
@@ -49,17 +56,8 @@ fn unusable(output: &Path, select: &str) -> String {
 
 /// Ids and titles of what is known of these inputs, which are numbered from 0.
 fn known(earlier: &Earlier, inputs: &[&str]) -> Vec<(u64, String)> {
-    let target = |(id, input): (u64, &&str)| Target {
-        id,
-        attempt: 1,
-        may_retry: false,
-        over_budget: false,
-        may_defer: false,
-        not_before_us: None,
-        exit: None,
-        input: input.as_bytes().to_vec(),
-        kept: Vec::new(),
-    };
+    let target =
+        |(id, input): (u64, &&str)| Target { id, input: input.as_bytes().to_vec(), ..Target::default() };
     let targets: Vec<_> = (0..).zip(inputs).map(target).collect();
     let found = earlier.notes(&targets, &mut { usize::MAX }).into_iter().map(|found| {
         let FieldValue::Text(title) = Known::decode(&found.note).unwrap().fields.remove(0) else { panic!() };
@@ -102,20 +100,8 @@ fn the_last_note_of_a_page_is_found_by_its_url() {
 fn a_robots_txt_is_not_looked_up() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
-    let mut keeper = keep(&output, false);
-    keeper.add(&notes(&[(A, "a")]));
-    keeper.close(true);
-    let mut target = Target {
-        id: ROBOTS_IDS,
-        attempt: 1,
-        may_retry: false,
-        over_budget: false,
-        may_defer: false,
-        not_before_us: None,
-        exit: None,
-        input: A.as_bytes().to_vec(),
-        kept: Vec::new(),
-    };
+    complete(&output, &[(A, "a")]);
+    let mut target = Target { id: ROBOTS_IDS, input: A.as_bytes().to_vec(), ..Target::default() };
     let earlier = earlier(&output);
     assert!(earlier.notes(&[target.clone()], &mut { usize::MAX }).is_empty());
     target.id = 0;
@@ -177,9 +163,7 @@ fn files_of_others_and_links_are_left_alone() {
 fn what_no_worker_got_is_passed_on_unless_it_is_noted() {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));
-    let mut keeper = keep(&before, false);
-    keeper.add(&notes(&[(A, "a"), (B, "b")]));
-    keeper.close(true);
+    complete(&before, &[(A, "a"), (B, "b")]);
     let mut keeper =
         Keeper::begin(&after, &recipe("title"), false, Some(Arc::new(earlier(&before)))).unwrap();
     let mut notes = PageNotes::default();
@@ -197,13 +181,9 @@ fn what_no_worker_got_is_passed_on_unless_it_is_noted() {
 fn a_run_that_is_compared_with_itself_goes_on_with_its_own_complete_notes() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
-    let mut keeper = keep(&output, false);
-    keeper.add(&notes(&[(A, "before")]));
-    keeper.close(true);
+    complete(&output, &[(A, "before")]);
     finish_earlier(&output).unwrap();
-    let mut keeper = keep(&output, false);
-    keeper.add(&notes(&[(A, "a")]));
-    keeper.close(true);
+    complete(&output, &[(A, "a")]);
     // It could not finish its output, and is resumed. The path may be written in another way.
     for own in [output.clone(), dir.path().join("./out")] {
         let Opened::Usable(earlier) = open(&output, Some(&own), &recipe("title")).unwrap() else { panic!() };
@@ -218,9 +198,7 @@ fn complete_notes_are_named_before_a_new_run_begins() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
     finish_earlier(&output).unwrap();
-    let mut keeper = keep(&output, false);
-    keeper.add(&notes(&[(A, "a")]));
-    keeper.close(true);
+    complete(&output, &[(A, "a")]);
     finish_earlier(&output).unwrap();
     assert!(notes_of(&output).exists() && !part_of(&output).exists());
     let mut keeper = keep(&output, false);
@@ -239,9 +217,7 @@ fn complete_notes_are_named_before_a_new_run_begins() {
 fn a_damaged_part_is_replaced_and_a_locked_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
-    let mut keeper = keep(&output, false);
-    keeper.add(&notes(&[(A, "a")]));
-    keeper.close(true);
+    complete(&output, &[(A, "a")]);
     let whole = fs::read(part_of(&output)).unwrap();
     for resumes in [false, true] {
         for damaged in [[&whole[..4096], &vec![0xff; whole.len() - 4096]].concat(), whole[..4096].to_vec()] {
