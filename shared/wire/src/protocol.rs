@@ -237,7 +237,7 @@ pub struct Outcome {
     pub exit_use: Option<ExitUse>,
     /// Whether it failed for good only because the retry budget of its host is used up.
     pub over_budget: bool,
-    /// Length of its line in [`Batch::lines`], with its note; 0 if there is none ([`Verdict::Retry`]).
+    /// Length of its line in [`Batch::lines`], with its note; 0 if it has no line ([`Verdict::Retry`]).
     pub line_bytes: u64,
     /// Length of the note at the end of its line: what a later run should know of the page.
     pub note_bytes: u64,
