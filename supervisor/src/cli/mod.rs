@@ -13,6 +13,7 @@ mod encoding;
 mod flags;
 mod help;
 mod inputs;
+mod login;
 mod manual;
 mod object;
 mod parts;

@@ -265,6 +265,8 @@ mod tests {
             cookies: false,
             proxies: ProxySpec::default(),
             since: None,
+            login: None,
+            profiles: Vec::new(),
         }
     }
 

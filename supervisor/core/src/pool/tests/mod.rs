@@ -175,6 +175,7 @@ fn outcome(id: u64, verdict: &Verdict) -> Outcome {
         retry_after_ms: None,
         exit_use: None,
         over_budget: false,
+        session: None,
         line_bytes: 0,
         note_bytes: 0,
     }
