@@ -120,7 +120,9 @@ pub(super) fn profiles(tables: &[ProfileTable]) -> Result<Vec<Profile>, Problem>
     let resolve = |table: &ProfileTable| {
         let headers = table.headers.iter().map(|(name, value)| match value {
             Value::String(value) => Ok((name.clone(), value.clone())),
-            _ => Err(refuse(format!("the header {name} must be a string"))),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                Err(refuse(format!("the header {name} must be a string")))
+            }
         });
         let headers = headers.collect::<Result<Vec<_>, _>>()?;
         request_headers::check_together(headers.iter().map(|(name, _)| name.as_str()))

@@ -29,6 +29,6 @@ fn a_job_of_a_service_logs_in() {
     let job = served.wait_for_state(id, &["paused", "done", "failed"]);
     assert_eq!((&job["state"], &job["counts"]["failed"]), (&json!("paused"), &json!(0)), "{job}");
     // A variable of the service is none of a job.
-    let refused = served.ask("POST", "/v1/jobs", Some(&document("${env:HOME}")), 400);
+    let refused = served.ask("POST", "/v1/jobs", Some(&document("${env:HOME}")), 422);
     assert!(refused.to_string().contains("the variable HOME is not set"), "{refused}");
 }

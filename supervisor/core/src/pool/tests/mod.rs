@@ -6,6 +6,7 @@ mod ending;
 mod exits;
 mod growing;
 mod hosts;
+mod logging_in;
 mod piping;
 mod recycling;
 mod repeating;
