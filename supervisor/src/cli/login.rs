@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use shared::login::{LoginRule, LoginSpec, Profile, Token, TokenPlace};
 use shared::request;
@@ -14,102 +13,13 @@ use url::Url;
 use super::Environment;
 use super::problem::Problem;
 use super::request::read;
+use super::tables::{LoginTable, OneOrMore, ProfileTable, explained};
 
 /// Most profiles of a job, and most values of one key.
 const VALUES_MAX: usize = 256;
 
 /// Largest file that a value is read from.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
-
-/// `[login]`, as written.
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct LoginTable {
-    url: String,
-    form: Option<String>,
-    method: Option<String>,
-    #[serde(default)]
-    fields: Map<String, Value>,
-    #[serde(default)]
-    json: bool,
-    token: Option<String>,
-    token_field: Option<String>,
-    token_header: Option<String>,
-    #[serde(default)]
-    success: OneOrMore,
-    #[serde(default)]
-    logged_out_if: OneOrMore,
-    check: Option<String>,
-    #[serde(default)]
-    hosts: OneOrMore,
-}
-
-impl std::fmt::Debug for LoginTable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoginTable").finish_non_exhaustive()
-    }
-}
-
-/// `[[profile]]`, as written.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct ProfileTable {
-    user_agent: Option<String>,
-    #[serde(default)]
-    headers: Map<String, Value>,
-}
-
-/// One text or several.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
-}
-
-impl Default for OneOrMore {
-    fn default() -> Self {
-        Self::More(Vec::new())
-    }
-}
-
-impl OneOrMore {
-    fn all(&self) -> &[String] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::More(more) => more,
-        }
-    }
-}
-
-/// Parses `[login]`.
-pub(super) fn table(text: &str) -> Result<LoginTable, String> {
-    serde_json::from_str(text).map_err(|error| explained(&error))
-}
-
-/// Parses a `[[profile]]`.
-pub(super) fn profile(text: &str) -> Result<ProfileTable, String> {
-    let table: ProfileTable = serde_json::from_str(text).map_err(|error| explained(&error))?;
-    if table.user_agent.is_none() && table.headers.is_empty() {
-        return Err("give user-agent or headers".to_owned());
-    }
-    Ok(table)
-}
-
-/// What is wrong, without what was written: that may be a secret.
-fn explained(error: &serde_json::Error) -> String {
-    match error.classify() {
-        serde_json::error::Category::Data => {
-            let text = error.to_string();
-            let is_about_keys = text.starts_with("unknown field") || text.starts_with("missing field");
-            let text = text.split(" at line ").next().unwrap_or_default();
-            if is_about_keys { text.replace("field", "key") } else { "a value has the wrong type".to_owned() }
-        }
-        serde_json::error::Category::Io
-        | serde_json::error::Category::Syntax
-        | serde_json::error::Category::Eof => "give a table, or a JSON object".to_owned(),
-    }
-}
 
 /// Resolves `[[profile]]`.
 pub(super) fn profiles(tables: &[ProfileTable]) -> Result<Vec<Profile>, Problem> {
@@ -254,6 +164,7 @@ mod tests {
     use std::ffi::OsString;
 
     use super::super::Texts;
+    use super::super::tables::{profile, table};
     use super::*;
 
     fn resolve(text: &str) -> Result<LoginSpec, String> {

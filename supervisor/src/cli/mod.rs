@@ -26,6 +26,7 @@ mod save;
 mod serve;
 mod settings;
 mod since;
+mod tables;
 mod values;
 
 use std::cell::RefCell;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use shared::job::{FetchSpec, Work};
+use shared::job::FetchSpec;
 use shared::login::Profile;
 use shared::request::RequestSpec;
 use supervisor_core::pool::SessionsConfig;
@@ -20,7 +20,7 @@ use crate::summary::LoginSummary;
 /// of the session, if there is only one.
 pub(super) fn begin(plan: &Plan, file: Option<&Path>, context: &mut RunContext<'_>) -> Plan {
     let mut plan = plan.clone();
-    let Work::Fetch(spec) = &mut plan.work else { return plan };
+    let Some(spec) = kinds::fetched_mut(&mut plan.work) else { return plan };
     context.session = Session::open(spec, file);
     let Some(session) = &context.session else { return plan };
     let profile = session.profile();

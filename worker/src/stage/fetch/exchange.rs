@@ -30,7 +30,7 @@ use super::hop::CurrentHop;
 use super::limits::Limits;
 use super::recording::{Recording, Truncated};
 use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
-use super::request::Sent;
+use super::request::{Sent, leaves_undone};
 use super::rules::Rules;
 use super::scope::{Distance, Homes};
 use super::since::Change;
@@ -117,12 +117,10 @@ impl<'a> Exchange<'a> {
     ) -> Result<Self, Box<Failure>> {
         let mut url = target::parse(input).map_err(CurrentHop::nowhere)?;
         let (session, profile) = rules.cookies.as_ref().map(Cookies::session).unwrap_or_default();
-        if let Some(login) = &rules.login {
-            let is_over = recording.session != session;
-            recording.is_judged = is_over || wanted != Wanted::Login && login.covers(&url);
-            if is_over {
-                return Err(CurrentHop::unsent());
-            }
+        if let Some(login) = &rules.login
+            && recording.enter(session, wanted != Wanted::Login && login.covers(&url))
+        {
+            return Err(CurrentHop::unsent());
         }
         let sent = match wanted {
             Wanted::Login => login::sent(kept),
@@ -261,7 +259,7 @@ impl<'a> Exchange<'a> {
         if self.recording.file.as_mut().is_some_and(|file| file.refuses(head)) {
             return self.drain(&head.headers, Next::Request);
         }
-        if let Some(location) = head.headers.get(LOCATION).filter(|_| is_redirect(head.status)) {
+        if let Some(location) = head.headers.get(LOCATION).filter(|_| target::is_redirect(head.status)) {
             let next = match self.follow(head.status, location) {
                 Ok(()) => Next::Request,
                 Err(failure) => Next::Done(Err(failure)),
@@ -295,7 +293,8 @@ impl<'a> Exchange<'a> {
 
     /// Returns the rule by which this is an answer to somebody who is not logged in. That of a login is only noted.
     fn judge_login(&mut self, head: &Parts) -> Option<String> {
-        let login = self.hop.rules.login.as_ref().filter(|_| self.is_login || self.recording.is_judged)?;
+        let login =
+            self.hop.rules.login.as_ref().filter(|_| self.is_login || self.recording.needs_login())?;
         if !self.is_login {
             return login.logged_out(&self.hop.url, head);
         }
@@ -565,22 +564,6 @@ impl<'a> Exchange<'a> {
 
 const fn is_stale(fault: &Fault) -> bool {
     matches!(fault, Fault::Stale | Fault::Untouched)
-}
-
-pub(super) const fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// Whether a server says that it has not acted on the request: it refuses for now, because of too many requests, or the
-/// same request is to be sent elsewhere.
-fn leaves_undone(head: &Parts) -> bool {
-    match head.status {
-        StatusCode::TOO_MANY_REQUESTS => true,
-        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
-            head.headers.contains_key(LOCATION)
-        }
-        _ => false,
-    }
 }
 
 /// Rejects what neither client can read, and applies the limits of HTTP/1 to HTTP/2 heads.

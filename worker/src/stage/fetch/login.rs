@@ -10,7 +10,6 @@ use shared::select::blocked::Rule;
 use url::Url;
 
 use super::blocked::{HeadRules, needs_body};
-use super::exchange::is_redirect;
 use super::request::Sent;
 use super::target;
 
@@ -100,7 +99,8 @@ impl Heads {
         if let Some(rule) = self.answers.matching(head) {
             return Some(rule.to_owned());
         }
-        let location: &HeaderValue = head.headers.get(LOCATION).filter(|_| is_redirect(head.status))?;
+        let location: &HeaderValue =
+            head.headers.get(LOCATION).filter(|_| target::is_redirect(head.status))?;
         let next = target::redirect(url, location).ok()?;
         self.redirects.iter().find(|rule| rule.is_redirect_to(&next)).map(ToString::to_string)
     }

@@ -98,7 +98,7 @@ pub(crate) struct Recording {
     /// The session that the target is asked in.
     pub(in crate::stage) session: u32,
     /// Whether its answer says something about the session.
-    pub(super) is_judged: bool,
+    is_judged: bool,
     /// What the heads of a login's answers show: the rule of each kind that matched.
     pub(in crate::stage) login: LoginSeen,
     /// What is asked and noted of the page, if the job compares pages with those of an earlier run.
@@ -121,6 +121,13 @@ impl Recording {
             is_judged: false,
             login: LoginSeen::default(),
         }
+    }
+
+    /// Begins a target of a job that logs in, whose worker is in this session. Returns whether that of the target is over.
+    pub(super) const fn enter(&mut self, session: u32, needs_login: bool) -> bool {
+        let is_over = self.session != session;
+        self.is_judged = is_over || needs_login;
+        is_over
     }
 
     /// Whether the page is one that needs the login.

@@ -8,8 +8,9 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
+    ACCEPT, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION,
 };
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use shared::kept::Kept;
 use shared::login::LoginRequest;
@@ -53,6 +54,18 @@ pub(super) struct Sent {
     retries_unsafe: bool,
     /// Whether it has a key by which servers recognize it, if they get that.
     has_key: bool,
+}
+
+/// Whether a server says that it has not acted on the request: it refuses for now, because of too many requests, or the
+/// same request is to be sent elsewhere.
+pub(super) fn leaves_undone(head: &Parts) -> bool {
+    match head.status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
+            head.headers.contains_key(LOCATION)
+        }
+        _ => false,
+    }
 }
 
 /// Whether a header describes the body of a request.
