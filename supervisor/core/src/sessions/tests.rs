@@ -130,7 +130,9 @@ fn pages_that_the_account_may_not_see_fail_alone_and_cost_few_logins() {
     let all: fn(u64) -> bool = |_| true;
     for seed in 0..100 {
         for lanes in [1, 4, 64] {
-            for (forbidden, logins_max) in [(few, 1), (row, 1), (first, 12), (all, 16)] {
+            // Of many pages at once, a forbidden one may come back before there is a control.
+            let few_max = if lanes == 64 { 4 } else { 1 };
+            for (forbidden, logins_max) in [(few, few_max), (row, 1), (first, 12), (all, 16)] {
                 for controls in [Controls::Seen, Controls::None] {
                     let ended = run(controls, &mut site(u32::MAX, forbidden), 1000, lanes, seed);
                     let count = (0..1000).filter(|id| forbidden(*id)).count();
