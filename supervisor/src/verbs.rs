@@ -147,6 +147,7 @@ fn alone(plan: &Plan, targets_max: u64, progress: &mut Progress) -> Result<JobRe
         hosts: None,
         robots: None,
         cookies: None,
+        session: None,
         earlier: None,
         committed: None,
         targets_max,

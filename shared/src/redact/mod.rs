@@ -183,7 +183,7 @@ enum Before {
 }
 
 /// Flags whose values are bodies of requests.
-const BODY_FLAGS: [&str; 4] = ["-d", "--data", "--json", "--request-json"];
+const BODY_FLAGS: [&str; 6] = ["-d", "--data", "--json", "--request-json", "--login", "--profile"];
 
 /// Returns a body as it may be shown: only the name of a file.
 fn body(value: &str) -> Cow<'_, str> {

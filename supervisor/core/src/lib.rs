@@ -8,6 +8,7 @@
 //! | [`load`] | how many requests a host gets at once and how fast, and how much runs over all |
 //! | [`proxies`] | which proxy a target goes through, and which proxies are worth a try |
 //! | [`robots`] | when a robots.txt is fetched, and which targets wait for it |
+//! | [`sessions`] | when a job logs in, and what it means that a page looks logged out |
 //! | [`advice`] | what bounds a sampled job, how long it will take, and which mode fits it |
 //!
 //! Every call is given the time and what happened. Nothing here reads a clock, opens a file or knows a process.
@@ -21,3 +22,4 @@ pub mod load;
 pub mod pool;
 pub mod proxies;
 pub mod robots;
+pub mod sessions;

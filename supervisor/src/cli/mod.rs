@@ -13,6 +13,7 @@ mod encoding;
 mod flags;
 mod help;
 mod inputs;
+mod login;
 mod manual;
 mod object;
 mod parts;
@@ -25,6 +26,7 @@ mod save;
 mod serve;
 mod settings;
 mod since;
+mod tables;
 mod values;
 
 use std::cell::RefCell;

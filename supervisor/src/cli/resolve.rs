@@ -23,7 +23,7 @@ use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::proxies::proxies;
-use super::{Environment, Invocation, csv, disk, program, request, save, serve, since};
+use super::{Environment, Invocation, csv, disk, login, program, request, save, serve, since};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -344,6 +344,14 @@ fn fetch_spec(
         Some(CookiesFlag::Off) => false,
         None => flags.cookie_jar.is_some(),
     };
+    let login = login::login(flags.request.login.as_ref(), env)?;
+    let profiles = login::profiles(&flags.request.profile)?;
+    let cookies = match (&login, flags.cookies) {
+        (Some(_), Some(CookiesFlag::Off)) => {
+            return Err(Problem::Usage("a login needs cookies, and --cookies is off".to_owned()));
+        }
+        (login, _) => cookies || login.is_some(),
+    };
     let transport = request::transport(&flags.request, env)?;
     let response_headers = distinct(flags.request.response_header);
     if cookies && response_headers.iter().any(|name| *name == SET_COOKIE.as_str()) {
@@ -367,6 +375,8 @@ fn fetch_spec(
         blocked,
         save: None,
         since: None,
+        login: login.map(Box::new),
+        profiles,
         request: request.map(Box::new),
         transport,
         response_headers,

@@ -28,6 +28,8 @@ pub struct SpooledInput {
     robots: PathBuf,
     /// The cookies of a job that keeps them.
     cookies: PathBuf,
+    /// The session of such a job.
+    session: PathBuf,
     /// Whether standard input is one of the inputs.
     used: bool,
     /// Whether it was spooled completely before this run.
@@ -41,13 +43,22 @@ impl SpooledInput {
         let was_whole = spool.is_whole();
         let robots = super::beside(journal, ".robots");
         let cookies = super::beside(journal, ".cookies");
-        Self { spool, sitemaps, robots, cookies, used: inputs.contains(&Input::StdinLines), was_whole }
+        let session = super::beside(journal, ".session");
+        Self {
+            spool,
+            sitemaps,
+            robots,
+            cookies,
+            session,
+            used: inputs.contains(&Input::StdinLines),
+            was_whole,
+        }
     }
 
     /// Returns the files that may be beside the journal at `journal`.
     pub(super) fn files(journal: &Path) -> impl Iterator<Item = PathBuf> {
-        let names =
-            [".input", ".sitemaps", ".robots", ".cookies"].map(|suffix| super::beside(journal, suffix));
+        let names = [".input", ".sitemaps", ".robots", ".cookies", ".session"];
+        let names = names.map(|suffix| super::beside(journal, suffix));
         names.into_iter().flat_map(|name| [super::beside(&name, ".part"), name])
     }
 
@@ -106,10 +117,18 @@ impl SpooledInput {
         &self.cookies
     }
 
+    /// Returns where a run keeps its session.
+    #[must_use]
+    pub fn session(&self) -> &Path {
+        &self.session
+    }
+
     /// Removes the spools, and what else is kept for the run.
     pub fn remove(&self) {
-        if fs::remove_file(&self.cookies).is_ok() {
-            whole_file::remove_unfinished(&self.cookies);
+        for secret in [&self.cookies, &self.session] {
+            if fs::remove_file(secret).is_ok() {
+                whole_file::remove_unfinished(secret);
+            }
         }
         let _ = fs::remove_file(&self.robots);
         self.remove_inputs();

@@ -19,6 +19,7 @@ mod encodings;
 mod feeds;
 mod hollow;
 mod listener;
+mod logins;
 mod options;
 pub mod prose;
 mod redirects;
@@ -61,6 +62,7 @@ struct Origin {
     echoed: echo::Log,
     robots: robots::RobotsKind,
     versions: versions::Versions,
+    accounts: logins::Accounts,
 }
 
 impl Origin {
@@ -100,6 +102,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             echoed: echo::Log::default(),
             robots: options.robots,
             versions: versions::Versions::default(),
+            accounts: logins::Accounts::default(),
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
         writeln!(std::io::stdout(), "listening on {url}").context("cannot say where I listen")?;
@@ -123,6 +126,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(robots::routes())
         .merge(blobs::routes())
         .merge(sessions::routes())
+        .merge(logins::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
         .merge(echo::routes())

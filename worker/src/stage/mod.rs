@@ -18,6 +18,7 @@ mod fetch;
 mod files;
 mod findings;
 mod kinds;
+mod login;
 pub(crate) mod map;
 mod media_type;
 #[cfg(test)]

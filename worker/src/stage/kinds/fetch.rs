@@ -18,6 +18,7 @@ use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::since::{Condition, Notes};
 use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
+use crate::stage::login::Login;
 use crate::stage::media_type::MediaType;
 use crate::stage::save::{FileSlot, Files};
 use crate::stage::{Blocking, Compute, Interleaved, robots};
@@ -30,6 +31,8 @@ pub(crate) struct Fetch<C> {
     /// Number of values that it finds in a page.
     fields: usize,
     rules: PageRules,
+    /// How the job logs in, if it does.
+    login: Option<Login>,
     parse_timeout: Duration,
     /// Which groups of a robots.txt apply.
     robots_token: String,
@@ -51,6 +54,7 @@ impl<C: Client> Fetch<C> {
         }
         let extractor = Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?;
         let rules = PageRules::new(spec, job.parse_timeout)?;
+        let login = spec.login.as_deref().map(|login| Login::new(login, job.parse_timeout)).transpose()?;
         let robots_token = spec.product_token().to_owned();
         let open = |save: &SaveSpec| {
             Files::open(save, job.executor, shortages)
@@ -59,12 +63,12 @@ impl<C: Client> Fetch<C> {
         let files = spec.save.as_deref().map(open).transpose()?;
         let fields = select::names(&job.fields, job.each.as_ref(), &job.presets).len();
         let (parse_timeout, notes) = (job.parse_timeout, spec.since.as_ref().map(|_| Notes::default()));
-        Ok(Self { client, extractor, fields, rules, parse_timeout, robots_token, files, notes })
+        Ok(Self { client, extractor, fields, rules, login, parse_timeout, robots_token, files, notes })
     }
 
     /// What is asked and noted of a target's page, if pages are compared with those of an earlier run.
     fn condition(&self, target: &Target) -> Option<Box<Condition>> {
-        let notes = self.notes.as_ref().filter(|_| !target.is_robots())?;
+        let notes = self.notes.as_ref().filter(|_| !target.is_own())?;
         Some(Box::new(notes.condition(target.id, self.fields)))
     }
 
@@ -74,7 +78,7 @@ impl<C: Client> Fetch<C> {
 
     /// The file of a target, if its body is to be saved.
     fn file(&self, target: &Target) -> Option<Box<FileSlot>> {
-        self.files.as_ref().filter(|_| !target.is_robots()).map(|files| files.slot(target.id))
+        self.files.as_ref().filter(|_| !target.is_own()).map(|files| files.slot(target.id))
     }
 
     pub(crate) fn cookies(&self) -> Option<Cookies> {
@@ -112,6 +116,9 @@ impl<C: Client> Compute for Fetch<C> {
         conclude(&self.client, context, target, answer, out, |outcome, judged, recording| {
             if target.is_robots() {
                 return robots::read(outcome, &self.robots_token);
+            }
+            if let Some(login) = self.login.as_ref().filter(|_| target.is_login()) {
+                return login.read(outcome, &recording.login, &self.rules, target.kept.is_empty());
             }
             if let (Ok(fetched), Some(unchanged)) = (&outcome, recording.unchanged()) {
                 if let Some(mark) = unchanged.mark {
