@@ -327,7 +327,8 @@ impl Pool {
         if let Some(proxies) = &mut self.proxies {
             proxies.begin_session(None);
         }
-        let is_first = number == 1;
+        // Until a login has succeeded, the jar is as the user gave it.
+        let is_first = sessions.sessions.counts().logins == 0 && !sessions.config.start.is_in;
         self.commands.push_back(Command::BeginSession(SessionBegun { number, profile, is_first }));
         self.submit_own(now, LOGIN_IDS, login);
     }
