@@ -179,6 +179,11 @@ impl Sessions {
         self.counts
     }
 
+    /// Whether targets wait until a login or a check has ended.
+    pub(crate) const fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::LoggingIn | Phase::Checking)
+    }
+
     /// Whether a target that needs the login may start. If it must wait, the step says what for.
     pub(crate) fn enter(&mut self, id: u64) -> (Entry, Step) {
         match self.phase {

@@ -226,7 +226,8 @@ impl Pool {
             let load = self.ledger.load(id);
             let step = sessions.sessions.seen_out(id, number);
             self.ledger.retry(id, Failure::Exit);
-            if step != Step::Stay {
+            // Also of a host that was not known to lead to such pages.
+            if step != Step::Stay || sessions.sessions.is_busy() {
                 self.frontier.bar(now, host);
             }
             self.frontier.ask_again(now, id, host, answer);
