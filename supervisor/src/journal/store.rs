@@ -21,6 +21,7 @@ use rustix::fs::syncfs;
 
 use super::fingerprint::Fingerprint;
 use super::identity::Fact;
+use super::lists::{self, ListChanges};
 use super::reading::{Wrong, read};
 use super::state::Recorded;
 use super::{Finished, HeldRecord, JournalError, Prefix, State, Tally, beside, held, started};
@@ -69,6 +70,8 @@ pub struct Commit {
     pub held: Vec<HeldRecord>,
     /// At the end of a run, when all that it sent has a record: what earlier runs may have sent, and has none.
     pub uncertain: Option<Finished>,
+    /// What became of lists of pages since the last commit.
+    pub lists: ListChanges,
 }
 
 /// The open journal.
@@ -174,7 +177,7 @@ impl Store {
     /// # Errors
     /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
-        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain } = commit;
+        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain, lists } = commit;
         let joined = self.sets + 1 >= SETS_MAX;
         self.write(|transaction| {
             transaction
@@ -194,6 +197,9 @@ impl Store {
                     prefix.digest.to_le_bytes(),
                     tally_text(tally)
                 ])?;
+            if !lists.is_empty() {
+                lists::write(transaction, lists)?;
+            }
             if let Some(hosts) = hosts {
                 // The journal may be that of an older version.
                 transaction.execute(HOSTS, [])?;
