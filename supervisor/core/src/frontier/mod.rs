@@ -155,7 +155,7 @@ impl Frontier {
 
     /// Adds a fresh target that goes before all others of its host.
     pub fn push_first(&mut self, now: Instant, id: u64, host: Option<HostRef<'_>>) {
-        self.add(now, host, |lane| lane.push_front(id));
+        self.add(now, host, |lane| lane.push_front(now, id));
     }
 
     fn add(&mut self, now: Instant, host: Option<HostRef<'_>>, add: impl FnOnce(&mut Lane)) {
