@@ -40,6 +40,7 @@ const SETS_MAX: u64 = 256;
 const HOSTS: &str = "CREATE TABLE IF NOT EXISTS hosts (one INTEGER PRIMARY KEY, learned TEXT NOT NULL)";
 
 const TABLES: &str = "
+    DROP TABLE IF EXISTS lists;
     DROP TABLE IF EXISTS job; DROP TABLE IF EXISTS finished; DROP TABLE IF EXISTS progress;
     DROP TABLE IF EXISTS hosts; DROP TABLE IF EXISTS held; DROP TABLE IF EXISTS started;
     -- What was asked for: flags and inputs, as JSON.

@@ -23,17 +23,24 @@ pub struct Paging {
     hosts: HostFinder,
     /// Pages that this run was to ask for besides its inputs.
     followed: u64,
+    /// Whether some of them are new to the pool.
+    has_asked: bool,
 }
 
 impl Paging {
     /// Follows these lists. `hosts` finds whose budget a page uses.
     #[must_use]
     pub(crate) const fn new(lists: Lists, hosts: HostFinder) -> Self {
-        Self { lists, hosts, followed: 0 }
+        Self { lists, hosts, followed: 0, has_asked: false }
     }
 
     pub(super) const fn followed(&self) -> u64 {
         self.followed
+    }
+
+    /// Whether pages were asked for since the last call.
+    pub(super) const fn take_asked(&mut self) -> bool {
+        std::mem::replace(&mut self.has_asked, false)
     }
 
     pub(super) const fn counts(&self) -> ListCounts {
@@ -144,6 +151,7 @@ impl Runtime<'_> {
     fn ask_for_page(&mut self, now: Instant, list: &OpenList) {
         let Some(paging) = &mut self.paging else { return };
         paging.followed += 1;
+        paging.has_asked = true;
         let target = paging.target(list);
         self.take(now, target);
     }

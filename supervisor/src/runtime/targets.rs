@@ -11,6 +11,7 @@ use supervisor_core::pool::Event;
 
 use super::feed::FeedError;
 use super::handing::UNCERTAIN;
+use super::pages::Paging;
 use super::records::Given;
 use super::robots::RobotsGate;
 use super::{CHUNK_BYTES_MAX, Runtime};
@@ -71,7 +72,7 @@ impl Runtime<'_> {
                 }
             }
         }
-        took |= self.ask_for_robots(now);
+        took |= self.ask_for_robots(now) | self.paging.as_mut().is_some_and(Paging::take_asked);
         let waits = self.robots.as_ref().is_some_and(RobotsGate::holds_any);
         // Any page that has no record yet may lead to another one.
         let leads_on = self.paging.is_some() && self.inputs_left() > 0;

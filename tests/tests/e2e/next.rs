@@ -62,7 +62,7 @@ fn every_page_is_a_record_in_every_mode() {
 
 #[test]
 fn killed_again_and_again_it_has_every_page_once() {
-    const LISTS: u64 = 60;
+    const LISTS: u64 = 144;
     let (origin, dir) = (Origin::start(), Dir::new());
     let of = |n: u64| n % 12 + 1;
     let urls: Vec<_> =
@@ -77,7 +77,7 @@ fn killed_again_and_again_it_has_every_page_once() {
         match n % 3 {
             // A worker dies first.
             0 => {
-                run.wait_for_workers(1)[0].try_signal(Signal::SIGKILL);
+                run.wait_for_workers(2)[0].try_signal(Signal::SIGKILL);
                 run.until("more requests", || (requests() >= before + 30 + 5 * n).then_some(()));
                 run.signal(Signal::SIGKILL);
             }
@@ -118,7 +118,6 @@ fn every_list_ends() {
     assert_eq!((0..7).map(pages).collect::<Vec<_>>(), [5, 4, 4, 4, 2, 2, 3], "{output}");
     let want = ends(json!({"pages-max": 1, "loop": 3, "no-link": 2, "error": 1}));
     assert_eq!(lists(&dir), want, "{output}");
-    output.says("1 at --pages-max, 3 at a page that they had before");
     let failed: Vec<_> = records(&dir).into_iter().filter(|record| kind(record) == "http_status").collect();
     assert_eq!((failed.len(), &failed[0]["page"], &failed[0]["parent"]), (1, &json!(3), &json!(STEP + 6)));
     // One page of each is no list at all.
@@ -138,8 +137,8 @@ fn links_are_found_in_json_and_beside_items() {
     };
     let numbers = run("$.next", "&json=1", &["--select", "n=$.page"]);
     assert_eq!(numbers, [json!({"n": 1}), json!({"n": 2}), json!({"n": 3})]);
-    let items = run("//a[@rel='next']/@href", "", &["--each", "li", "--select", "t=li"]);
-    assert_eq!(items[2], json!({"items": [{"t": "3a"}, {"t": "3b"}]}), "{items:?}");
+    let items = run("//a[@rel='next']/@href", "", &["--each", "ul", "--select", "t[]=li"]);
+    assert_eq!(items[2], json!({"items": [{"t": ["3a", "3b"]}]}), "{items:?}");
     assert_eq!(items.len(), 3);
     // The href is what a link is for.
     assert_eq!(run("a[rel=next] | re(.*)", "", &[]).len(), 3);
