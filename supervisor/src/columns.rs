@@ -16,6 +16,7 @@ pub(crate) fn table(plan: &Plan) -> Table {
         presets: &plan.presets,
         headers: kinds::keeps_headers(&plan.work),
         mapped: plan.then.is_some(),
+        paged: kinds::next(&plan.work).is_some(),
     };
     let subject = match kinds::of(&plan.work).rules().target {
         TargetKind::Url if kinds::saved(&plan.work).is_some() => page(PageInput::SavedUrl),

@@ -185,6 +185,7 @@ mod tests {
             presets: &[],
             headers: false,
             mapped: true,
+            paged: false,
         };
         let keep = ["k", "s", "none", "gone"].map(str::to_owned);
         let delimited = Delimited { delimiter: b'\t', table: Table::of(subject, &keep) };

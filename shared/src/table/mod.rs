@@ -42,6 +42,10 @@ pub enum Origin {
     Url,
     /// The path as given.
     Path,
+    /// The page before, in a list of pages.
+    Parent,
+    /// Which page of its list it is.
+    Page,
     /// The URL after redirects.
     FinalUrl,
     /// The status of the response.
@@ -126,6 +130,8 @@ pub enum Subject<'a> {
         headers: bool,
         /// Whether a program adds a value.
         mapped: bool,
+        /// Whether pages are followed to the next ones.
+        paged: bool,
     },
     /// Lines, and what a program made of them.
     Line,
@@ -140,11 +146,15 @@ impl Table {
         table.push("id", Origin::Id, int);
         let is_saved = matches!(subject, Subject::Page { input: PageInput::SavedUrl, .. });
         let (fields, is_page, headers, mapped) = match subject {
-            Subject::Page { input, fields, each, presets, headers, mapped } => {
+            Subject::Page { input, fields, each, presets, headers, mapped, paged } => {
                 match input {
                     PageInput::Path => table.push("path", Origin::Path, text),
                     PageInput::Url | PageInput::SavedUrl => {
                         table.push("url", Origin::Url, text);
+                        if paged {
+                            table.push("parent", Origin::Parent, int);
+                            table.push("page", Origin::Page, int);
+                        }
                         table.push("final_url", Origin::FinalUrl, text);
                         table.push("status", Origin::Status, int);
                     }
@@ -274,6 +284,7 @@ mod tests {
             presets: &[],
             headers: false,
             mapped: false,
+            paged: false,
         };
         Table::of(subject, &kept)
     }
@@ -296,6 +307,7 @@ mod tests {
             presets: &[],
             headers: false,
             mapped: false,
+            paged: false,
         };
         assert_eq!(
             names(&Table::of(subject, &["file".to_owned()])).join(" "),
@@ -311,6 +323,7 @@ mod tests {
             presets: &[Preset::JsonLd],
             headers: false,
             mapped: true,
+            paged: false,
         };
         assert_eq!(
             names(&Table::of(subject, &[])).join(" "),

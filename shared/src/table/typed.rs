@@ -193,6 +193,7 @@ mod tests {
             presets: &[],
             headers: false,
             mapped: true,
+            paged: false,
         };
         Typed { table: Table::of(subject, &[]) }
     }

@@ -32,6 +32,8 @@ impl Origin {
             Self::Id => Value::Uint(record.id),
             Self::Url => text(record.url),
             Self::Path => text(record.path),
+            Self::Parent => number(record.parent),
+            Self::Page => number(record.page),
             Self::FinalUrl => text(record.final_url),
             Self::Status => number(record.status.map(u64::from)),
             Self::Attempts => number(record.attempts.map(u64::from)),

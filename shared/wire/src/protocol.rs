@@ -272,7 +272,8 @@ pub struct Outcome {
     pub session: Option<SessionMark>,
     /// Length of its line in [`Batch::lines`], with its note; 0 if it has no line ([`Verdict::Retry`]).
     pub line_bytes: u64,
-    /// Length of the note at the end of its line: what a later run should know of the page.
+    /// Length of the note at the end of its line: what a later run should know of the page, or what the page says about
+    /// the next one of its list ([`NextPage`](crate::pages::NextPage)).
     pub note_bytes: u64,
 }
 

@@ -161,6 +161,10 @@ pub struct Record<'a> {
     pub path: Option<&'a str>,
     /// Values carried along from the input's row.
     pub keep: Kept<'a>,
+    /// The page before this one, in a list of pages.
+    pub parent: Option<u64>,
+    /// Which page of its list it is, from 1.
+    pub page: Option<u64>,
     /// The URL after redirects.
     pub final_url: Option<&'a str>,
     /// The status of the final response.
@@ -223,6 +227,8 @@ impl Record<'_> {
             out.extend_from_slice(b",\"keep\":");
             self.keep.write_object(out);
         }
+        optional(",\"parent\":", self.parent, out);
+        optional(",\"page\":", self.page, out);
         optional(",\"final_url\":", self.final_url, out);
         optional(",\"status\":", self.status, out);
         optional(",\"attempts\":", self.attempts, out);

@@ -15,15 +15,15 @@ use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CsvFlags, ExtractFlags, FetchJob,
-    Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, SaveFlags, ShownFlags,
-    SinceFlags, UrlFlags, Verb,
+    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CsvFlags, ExtractFlags, FetchFlags,
+    FetchJob, Flags, ListFlags, ModeFlag, NetworkFlags, NextFlags, OutputFlags, ParseJob, PoolFlags,
+    SaveFlags, ShownFlags, SinceFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::proxies::proxies;
-use super::{Environment, Invocation, csv, disk, login, program, request, save, serve, since};
+use super::{Environment, Invocation, csv, disk, login, next, program, request, save, serve, since};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -46,6 +46,8 @@ struct Run {
     save: Option<SaveFlags>,
     /// `None` if pages are not compared with those of an earlier run.
     since: Option<SinceFlags>,
+    /// `None` if pages are not followed to the next ones.
+    next: Option<NextFlags>,
     shown: ShownFlags,
     quiet: bool,
 }
@@ -67,6 +69,7 @@ impl Run {
             then: program::then(&then, pool)?,
             save: None,
             since: None,
+            next: None,
             shown,
         })
     }
@@ -86,6 +89,7 @@ impl Run {
             then: program::then(&then, pool)?,
             save: None,
             since: None,
+            next: None,
             shown,
         })
     }
@@ -100,8 +104,9 @@ pub(super) fn request(
     let Flags { pool, verb } = flags;
     match verb {
         Some(Verb::Fetch(fetch)) => {
-            let run_flags = Run::fetch(&pool, fetch.job, Some(fetch.output))?;
-            run(Run { save: Some(fetch.save), since: Some(fetch.since), ..run_flags }, env)
+            let FetchFlags { job, save, since, next, output } = fetch;
+            let run_flags = Run::fetch(&pool, job, Some(output))?;
+            run(Run { save: Some(save), since: Some(since), next: Some(next), ..run_flags }, env)
         }
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, env),
         Some(Verb::Map(map)) => program::map(&pool, map, env).map(|plan| Invocation::Run(Box::new(plan))),
@@ -266,7 +271,8 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
             let spec = fetch_spec(*network, request, body_bytes_max, &inputs, env)?;
             let reads = !fields.is_empty() || !presets.is_empty();
             let spec = save::saving(spec, saves, reads, repeats, &place)?;
-            Work::Fetch(since::since(spec, run.since, run.then.is_some(), &place, env)?)
+            let spec = since::since(spec, run.since, run.then.is_some(), &place, env)?;
+            Work::Fetch(next::next(spec, run.next, run.then.is_some(), ordered)?)
         }
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };
@@ -377,6 +383,7 @@ fn fetch_spec(
         since: None,
         login: login.map(Box::new),
         profiles,
+        next: None,
         request: request.map(Box::new),
         transport,
         response_headers,

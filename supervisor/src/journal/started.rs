@@ -97,7 +97,7 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Finished> {
 #[cfg(test)]
 mod tests {
     use super::super::store::Commit;
-    use super::super::{Prefix, Store, Tally};
+    use super::super::{ListChanges, Prefix, Store, Tally};
     use super::*;
 
     fn uncertain(path: &std::path::Path) -> Vec<u64> {
@@ -115,7 +115,16 @@ mod tests {
             fresh.insert(id);
             (0..=id).for_each(|_| tally.add(super::super::Final::Ok));
             let prefix = Prefix { targets: 1000, digest: 0 };
-            Commit { fresh, tally, prefix, output_bytes: 0, hosts: None, held: Vec::new(), uncertain }
+            Commit {
+                fresh,
+                tally,
+                prefix,
+                output_bytes: 0,
+                hosts: None,
+                held: Vec::new(),
+                uncertain,
+                lists: ListChanges::new(),
+            }
         };
         {
             let (mut store, _) = Store::open(&path).unwrap();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use supervisor_core::pages::OpenList;
+
 use super::fingerprint::Fingerprint;
 use super::finished::Finished;
 use super::identity::Fact;
@@ -25,6 +27,8 @@ pub struct State {
     pub hosts: String,
     /// Targets that may have been sent and have no record, if they must not be sent twice.
     pub uncertain: Finished,
+    /// Lists of pages whose next page is open.
+    pub lists: Vec<OpenList>,
 }
 
 impl State {

@@ -21,6 +21,7 @@ use rustix::fs::syncfs;
 
 use super::fingerprint::Fingerprint;
 use super::identity::Fact;
+use super::lists::{self, ListChanges};
 use super::reading::{Wrong, read};
 use super::state::Recorded;
 use super::{Finished, HeldRecord, JournalError, Prefix, State, Tally, beside, held, started};
@@ -39,6 +40,7 @@ const SETS_MAX: u64 = 256;
 const HOSTS: &str = "CREATE TABLE IF NOT EXISTS hosts (one INTEGER PRIMARY KEY, learned TEXT NOT NULL)";
 
 const TABLES: &str = "
+    DROP TABLE IF EXISTS lists;
     DROP TABLE IF EXISTS job; DROP TABLE IF EXISTS finished; DROP TABLE IF EXISTS progress;
     DROP TABLE IF EXISTS hosts; DROP TABLE IF EXISTS held; DROP TABLE IF EXISTS started;
     -- What was asked for: flags and inputs, as JSON.
@@ -69,6 +71,8 @@ pub struct Commit {
     pub held: Vec<HeldRecord>,
     /// At the end of a run, when all that it sent has a record: what earlier runs may have sent, and has none.
     pub uncertain: Option<Finished>,
+    /// What became of lists of pages since the last commit.
+    pub lists: ListChanges,
 }
 
 /// The open journal.
@@ -174,7 +178,7 @@ impl Store {
     /// # Errors
     /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
-        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain } = commit;
+        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain, lists } = commit;
         let joined = self.sets + 1 >= SETS_MAX;
         self.write(|transaction| {
             transaction
@@ -194,6 +198,9 @@ impl Store {
                     prefix.digest.to_le_bytes(),
                     tally_text(tally)
                 ])?;
+            if !lists.is_empty() {
+                lists::write(transaction, lists)?;
+            }
             if let Some(hosts) = hosts {
                 // The journal may be that of an older version.
                 transaction.execute(HOSTS, [])?;

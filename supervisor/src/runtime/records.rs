@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::TrySendError;
 use shared::clock;
 use shared::kept::Kept;
+use shared::pages;
 use shared::protocol::{Batch, CHECK_IDS, LOGIN_IDS, OWN_IDS, Outcome, Verdict};
 use shared::record::{ErrorKind, Record, RecordError};
+use supervisor_core::pages::ListEnd;
 use supervisor_core::pool::{Abandoned, Disposition, Event, Quarantined, Rejected, Seat};
 
 use super::Runtime;
+use super::pages::{GivenFirst, Paging};
 use super::writer::Chunk;
 use crate::journal::{Final, HeldRecord};
 use crate::kinds;
@@ -31,6 +34,15 @@ pub(super) struct Given<'a> {
     pub(super) kept: &'a [u8],
 }
 
+/// A final result whose page is not judged yet.
+pub(super) struct Unjudged {
+    slot: u32,
+    outcome: Outcome,
+    line: Vec<u8>,
+    /// Its input, if it is the first page of a list.
+    given: Option<GivenFirst>,
+}
+
 /// The worker that would have written a record, and on which attempt.
 #[derive(Debug, Clone, Copy)]
 struct By {
@@ -40,6 +52,7 @@ struct By {
 
 impl Runtime<'_> {
     pub(super) fn on_batch(&mut self, now: Instant, seat: Seat, batch: &Batch) {
+        let mut firsts = self.given_firsts(batch);
         let mut dispositions = std::mem::take(&mut self.dispositions);
         dispositions.clear();
         self.pool.handle_batch(now, seat, batch, &mut dispositions);
@@ -65,11 +78,14 @@ impl Runtime<'_> {
                 Disposition::Stale => {}
                 Disposition::Retried => self.parts.gather.record(seat.slot, outcome),
                 Disposition::Held => {
-                    self.unjudged.insert(outcome.id, (seat.slot, outcome.clone(), line.to_vec()));
+                    let given = firsts.remove(&outcome.id);
+                    let unjudged =
+                        Unjudged { slot: seat.slot, outcome: outcome.clone(), line: line.to_vec(), given };
+                    self.unjudged.insert(outcome.id, unjudged);
                 }
                 Disposition::Final => {
                     self.parts.gather.record(seat.slot, outcome);
-                    self.emit_noted(outcome, line);
+                    self.emit_noted(now, outcome, line, firsts.remove(&outcome.id));
                 }
             }
         }
@@ -78,16 +94,16 @@ impl Runtime<'_> {
 
     /// Passes on the record of a target whose page was judged to be a result.
     pub(super) fn accept(&mut self, id: u64) {
-        if let Some((slot, outcome, line)) = self.unjudged.remove(&id) {
+        if let Some(Unjudged { slot, outcome, line, given }) = self.unjudged.remove(&id) {
             self.parts.gather.record(slot, &outcome);
-            self.emit_noted(&outcome, &line);
+            self.emit_noted(clock::now(), &outcome, &line, given);
         }
     }
 
     /// Drops the record of a target whose page counts as blocked. The last attempt leaves a record of that.
     pub(super) fn reject(&mut self, rejected: &Rejected) {
         let id = rejected.id;
-        let Some((slot, outcome, _)) = self.unjudged.remove(&id) else { return };
+        let Some(Unjudged { slot, outcome, .. }) = self.unjudged.remove(&id) else { return };
         let kind = ErrorKind::Blocked;
         let Some(last) = &rejected.last else {
             let verdict = Verdict::Retry { kind };
@@ -183,6 +199,8 @@ impl Runtime<'_> {
             url,
             path,
             keep: Kept(given.kept),
+            parent: pages::parent_of(id).filter(|_| self.paging.is_some()),
+            page: self.paging.is_some().then(|| pages::page_of(id)),
             attempts: Some(by.attempts),
             worker: Some(by.slot),
             error: Some(error),
@@ -195,6 +213,7 @@ impl Runtime<'_> {
             self.out.notes.pass_on(given.input);
         }
         self.emit(id, ending, &encoded);
+        self.end_list(id, ListEnd::Error);
     }
 
     /// Hands the lines of this turn to the writer, or keeps them while it is behind.
@@ -269,6 +288,7 @@ impl Runtime<'_> {
         let progress = &mut self.out.progress;
         (progress.retries, progress.bytes) = (counts.retries, counts.bytes);
         progress.unchanged = counts.unchanged;
+        progress.list_counts = self.paging.as_ref().map(Paging::counts).unwrap_or_default();
         progress.prefix = self.parts.feed.prefix();
         let now = clock::now();
         if self.learned_due <= now && self.parts.queue.is_recorded() {
@@ -278,13 +298,15 @@ impl Runtime<'_> {
         }
     }
 
-    /// Passes on a final result of a worker, whose line may have a note of the page at its end.
-    fn emit_noted(&mut self, outcome: &Outcome, line: &[u8]) {
+    /// Passes on a final result of a worker, whose line may have a note of the page at its end. `given` is its input, if
+    /// the page may be the first one of a list.
+    fn emit_noted(&mut self, now: Instant, outcome: &Outcome, line: &[u8], given: Option<GivenFirst>) {
         let (line, note) = outcome.split(line);
         if self.parts.queue.keeps_notes() {
             self.out.notes.push(note);
         }
         self.emit(outcome.id, ending(outcome), line);
+        self.go_on(now, outcome, note, given);
     }
 
     /// Passes on a final result: in order if needed, else as it comes.

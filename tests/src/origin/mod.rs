@@ -21,6 +21,7 @@ mod hollow;
 mod listener;
 mod logins;
 mod options;
+mod pages;
 pub mod prose;
 mod redirects;
 mod robots;
@@ -63,6 +64,7 @@ struct Origin {
     robots: robots::RobotsKind,
     versions: versions::Versions,
     accounts: logins::Accounts,
+    mended: pages::Mended,
 }
 
 impl Origin {
@@ -103,6 +105,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             robots: options.robots,
             versions: versions::Versions::default(),
             accounts: logins::Accounts::default(),
+            mended: pages::Mended::default(),
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
         writeln!(std::io::stdout(), "listening on {url}").context("cannot say where I listen")?;
@@ -135,6 +138,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(hollow::routes())
         .merge(broken::routes())
         .merge(versions::routes())
+        .merge(pages::routes())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(origin), stats::track))
         .with_state(Arc::clone(origin))
 }

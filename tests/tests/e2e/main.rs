@@ -36,6 +36,7 @@ mod load;
 mod login;
 mod map;
 mod modes;
+mod next;
 mod once;
 mod ordered;
 mod output;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 use shared::login::LoginAnswer;
+use shared::pages::NextPage;
 use shared::protocol::{ExitFault, ExitUse, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue};
 use shared::robots::RobotsAnswer;
@@ -23,6 +24,8 @@ pub(super) struct Findings {
     pub(super) bytes: Option<u64>,
     pub(super) charset: Option<Cow<'static, str>>,
     pub(super) product: Product,
+    /// What the page says about the next one of its list, if pages are followed.
+    pub(super) next: Option<NextPage>,
 }
 
 /// What became of a target.
@@ -71,6 +74,7 @@ impl Findings {
             bytes: Some(fetched.body.len() as u64),
             charset: charset.map(Cow::Borrowed),
             product,
+            next: None,
         }
     }
 
@@ -82,6 +86,7 @@ impl Findings {
             bytes: Some(0),
             charset: unchanged.charset.map(Cow::Owned),
             product: Product::Fields(unchanged.fields),
+            next: None,
         }
     }
 
@@ -173,6 +178,7 @@ impl From<Failure> for Findings {
                 may_pass: failure.may_pass,
                 retry_after: failure.retry_after,
             }),
+            next: None,
         }
     }
 }

@@ -53,6 +53,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             since: None,
             login: None,
             profiles: Vec::new(),
+            next: None,
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
@@ -194,6 +195,7 @@ impl Run {
             hosts: Some("{}".to_owned()),
             held: Vec::new(),
             uncertain: None,
+            lists: ListChanges::new(),
         };
         self.store.commit(&commit).unwrap();
         self.state.output_bytes = commit.output_bytes;
@@ -387,6 +389,7 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
             hosts: None,
             held: Vec::new(),
             uncertain: None,
+            lists: ListChanges::new(),
         }) {
             break error.to_string();
         }
