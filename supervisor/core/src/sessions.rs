@@ -14,9 +14,9 @@
 //! | cannot be had, or there is none | nothing | a new login, as long as few of these were of no use |
 //!
 //! So pages that an account may not see cost no login once a control is *proven*: the user has named it, or it was seen
-//! logged out and in. Before that they cost [`WASTED_MAX`] plus the logarithm of their number. In a job whose requests
+//! logged out and in. Before that they cost `WASTED_MAX` plus the logarithm of their number. In a job whose requests
 //! must not be repeated there is no control. A page that ends the session itself, such as a link to log out, costs
-//! [`ENDED_MAX`] logins, and then fails. A login that succeeds proves that the account is good, however many pages look logged out;
+//! `ENDED_MAX` logins, and then fails. A login that succeeds proves that the account is good, however many pages look logged out;
 //! only logins that fail themselves end the run.
 
 use rustc_hash::{FxHashMap, FxHashSet};

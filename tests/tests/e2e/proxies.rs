@@ -56,8 +56,8 @@ fn proxies_that_fail_cost_no_record() {
         let run = run.wait().exits(0);
         assert_eq!(normalised(run.records()).len(), list.len(), "{mode}: {run}");
         assert!(run.records().iter().all(|record| kind(record).is_empty()), "{mode}: {run}");
-        // What was on its way there when it died counts too.
-        assert!(proxies[1].accepted() <= 20, "{mode}: {} tries", proxies[1].accepted());
+        // What was on its way there when it died counts too: a third of the 64 at once that a host gets, or more.
+        assert!(proxies[1].accepted() <= 40, "{mode}: {} tries", proxies[1].accepted());
         assert!(proxies[3].accepted() <= 5, "{mode}: {} tries", proxies[3].accepted());
         let summary: Value = serde_json::from_str(&dir.read("s.json")).unwrap();
         assert_eq!(proxy_of(&summary, &proxies[3])["state"], "resting", "{mode}: {summary}");
