@@ -12,6 +12,7 @@ pub use wire::mode::{Executor, Mode};
 
 use crate::address::AddressPolicy;
 use crate::codec::JOINED_BYTES_MAX;
+use crate::crawl::{CrawlSpec, FOUND_BYTES_MAX};
 use crate::csv::CsvSpec;
 use crate::protocol::RECORD_BYTES_MAX;
 use crate::proxy::ProxySpec;
@@ -72,6 +73,7 @@ impl JobSpec {
             (Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_), None) => {
                 RECORD_BYTES_MAX + BESIDES_BYTES_MAX
             }
+            (Work::Crawl(_), None) => RECORD_BYTES_MAX + FOUND_BYTES_MAX + BESIDES_BYTES_MAX,
             (Work::Csv(_) | Work::Map(_), _) | (_, Some(_)) => JOINED_BYTES_MAX,
         }
     }
@@ -81,7 +83,8 @@ impl JobSpec {
     pub fn is_at_most_once(&self) -> bool {
         match &self.work {
             Work::Fetch(spec) => spec.request.as_ref().is_some_and(|request| request.at_most_once),
-            Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
+            // Its requests are without effect.
+            Work::Crawl(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => false,
         }
     }
 
@@ -90,7 +93,9 @@ impl JobSpec {
     pub const fn program(&self) -> Option<&MapSpec> {
         match &self.work {
             Work::Map(spec) => Some(spec),
-            Work::Fetch(_) | Work::Parse(_) | Work::Sitemap(_) | Work::Csv(_) => self.then.as_ref(),
+            Work::Fetch(_) | Work::Crawl(_) | Work::Parse(_) | Work::Sitemap(_) | Work::Csv(_) => {
+                self.then.as_ref()
+            }
         }
     }
 }
@@ -123,6 +128,8 @@ pub enum SandboxLevel {
 pub enum Work {
     /// A target is a URL: fetch it, then extract.
     Fetch(FetchSpec),
+    /// The same, and then follow its links.
+    Crawl(Box<CrawlSpec>),
     /// A target is a path: read it, then extract.
     Parse(ParseSpec),
     /// A target is a part of a CSV file: group and aggregate it.
@@ -260,11 +267,33 @@ pub struct MapSpec {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
+    use super::*;
     use crate::codec::Joiner;
     use crate::protocol::ToWorker;
+
+    pub(crate) fn fetch_spec() -> FetchSpec {
+        FetchSpec {
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            body_bytes_max: 1,
+            redirects_max: 1,
+            headers: Vec::new(),
+            header_scope: HeaderScope::default(),
+            user_agent: String::new(),
+            address_policy: AddressPolicy::Public,
+            blocked: BlockedRules::default(),
+            save: None,
+            request: None,
+            transport: TransportSpec::default(),
+            response_headers: Vec::new(),
+            cookies: false,
+            proxies: ProxySpec::default(),
+            since: None,
+        }
+    }
 
     proptest! {
         #[test]

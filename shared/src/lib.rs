@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`job`] | the document that tells a worker what to do |
 //! | [`csv`] | grouping and aggregation of CSV files |
+//! | [`crawl`] | which links a crawl follows, and what workers send of them |
 //! | [`cookies`] | cookies as browsers keep them, and `cookies.txt` |
 //! | [`encoder`] | records in every form that they can leave a process in |
 //! | [`table`], [`warc`] | records as rows and as records of a web archive |
@@ -27,6 +28,7 @@
 pub mod address;
 pub mod balance;
 pub mod cookies;
+pub mod crawl;
 pub mod csv;
 pub mod domain;
 pub mod encoder;

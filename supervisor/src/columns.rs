@@ -15,6 +15,7 @@ pub(crate) fn table(plan: &Plan) -> Table {
         each: plan.each.as_ref(),
         presets: &plan.presets,
         headers: kinds::keeps_headers(&plan.work),
+        crawled: kinds::of(&plan.work).rules().crawls,
         mapped: plan.then.is_some(),
     };
     let subject = match kinds::of(&plan.work).rules().target {

@@ -40,6 +40,7 @@ pub(crate) use self::report::{JobReport, Kept, Report, Resume};
 use self::table::TableError;
 use self::tree::SitemapError;
 use crate::cookies::{Cookies, JarError};
+use crate::crawl::CrawlError;
 use crate::journal::{JournalError, OutputError};
 use crate::kinds;
 #[cfg(feature = "objects")]
@@ -82,6 +83,9 @@ pub(crate) enum EngineError {
     /// The sitemaps cannot be read.
     #[error(transparent)]
     Sitemap(#[from] SitemapError),
+    /// The crawl cannot begin.
+    #[error(transparent)]
+    Crawl(#[from] CrawlError),
     /// The table cannot be written.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -121,7 +125,9 @@ impl EngineError {
             Self::Manifest(ManifestError::Write { cause, .. } | ManifestError::Remove { cause, .. }) => {
                 Some(cause)
             }
+            Self::Crawl(CrawlError::Book { cause, .. }) => Some(cause),
             Self::NoWorkers(_)
+            | Self::Crawl(_)
             | Self::NotOurs(_)
             | Self::Changed(_)
             | Self::Saving(SavingError::Taken { .. })

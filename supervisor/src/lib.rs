@@ -12,6 +12,7 @@ mod client;
 mod columns;
 pub mod config;
 mod cookies;
+mod crawl;
 mod descriptor;
 mod engine;
 pub mod format;

@@ -304,6 +304,7 @@ fn outcome(id: u64, line_bytes: u64) -> Outcome {
         exit_use: None,
         over_budget: false,
         line_bytes,
+        found_bytes: 0,
         note_bytes: 0,
     }
 }

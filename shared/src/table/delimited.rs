@@ -184,6 +184,7 @@ mod tests {
             each: None,
             presets: &[],
             headers: false,
+            crawled: false,
             mapped: true,
         };
         let keep = ["k", "s", "none", "gone"].map(str::to_owned);

@@ -42,6 +42,12 @@ pub enum Origin {
     Url,
     /// The path as given.
     Path,
+    /// Links from a page that the user named.
+    Depth,
+    /// The page that it was found on.
+    Parent,
+    /// Pages that its links lead to.
+    Found,
     /// The URL after redirects.
     FinalUrl,
     /// The status of the response.
@@ -124,6 +130,8 @@ pub enum Subject<'a> {
         presets: &'a [Preset],
         /// Whether headers of the response are kept.
         headers: bool,
+        /// Whether a crawl has found them.
+        crawled: bool,
         /// Whether a program adds a value.
         mapped: bool,
     },
@@ -140,11 +148,16 @@ impl Table {
         table.push("id", Origin::Id, int);
         let is_saved = matches!(subject, Subject::Page { input: PageInput::SavedUrl, .. });
         let (fields, is_page, headers, mapped) = match subject {
-            Subject::Page { input, fields, each, presets, headers, mapped } => {
+            Subject::Page { input, fields, each, presets, headers, crawled, mapped } => {
                 match input {
                     PageInput::Path => table.push("path", Origin::Path, text),
                     PageInput::Url | PageInput::SavedUrl => {
                         table.push("url", Origin::Url, text);
+                        if crawled {
+                            table.push("depth", Origin::Depth, int);
+                            table.push("parent", Origin::Parent, int);
+                            table.push("found", Origin::Found, int);
+                        }
                         table.push("final_url", Origin::FinalUrl, text);
                         table.push("status", Origin::Status, int);
                     }
@@ -273,6 +286,7 @@ mod tests {
             each: None,
             presets: &[],
             headers: false,
+            crawled: false,
             mapped: false,
         };
         Table::of(subject, &kept)
@@ -295,6 +309,7 @@ mod tests {
             each: None,
             presets: &[],
             headers: false,
+            crawled: false,
             mapped: false,
         };
         assert_eq!(
@@ -310,6 +325,7 @@ mod tests {
             each: Some(&each),
             presets: &[Preset::JsonLd],
             headers: false,
+            crawled: false,
             mapped: true,
         };
         assert_eq!(

@@ -192,6 +192,7 @@ mod tests {
             each: None,
             presets: &[],
             headers: false,
+            crawled: false,
             mapped: true,
         };
         Typed { table: Table::of(subject, &[]) }

@@ -5,6 +5,7 @@
 //! | [`protocol`] | the messages, generic over the document that describes a job |
 //! | [`codec`] | encodes messages in pieces small enough for a channel |
 //! | [`record`] | one output record, and the kinds of error it can carry |
+//! | [`crawl`] | where a crawl has found a page |
 //! | [`cookie`] | a cookie, as either process keeps it |
 //! | [`kept`] | what a target carries along into its record |
 //! | [`json`] | JSON as others send it, kept as it stands |
@@ -19,6 +20,7 @@ pub mod black_box;
 pub mod clock;
 pub mod codec;
 pub mod cookie;
+pub mod crawl;
 pub mod decimal;
 pub mod json;
 pub mod kept;

@@ -178,7 +178,10 @@ impl Batch {
     pub fn adds_up(&self) -> bool {
         let mut lengths = self.outcomes.iter().map(|outcome| outcome.line_bytes);
         lengths.try_fold(0, u64::checked_add) == Some(self.lines.len() as u64)
-            && self.outcomes.iter().all(|outcome| outcome.note_bytes <= outcome.line_bytes)
+            && self.outcomes.iter().all(|outcome| {
+                let beside = outcome.found_bytes.checked_add(outcome.note_bytes);
+                beside.is_some_and(|bytes| bytes <= outcome.line_bytes)
+            })
     }
 }
 
@@ -237,8 +240,10 @@ pub struct Outcome {
     pub exit_use: Option<ExitUse>,
     /// Whether it failed for good only because the retry budget of its host is used up.
     pub over_budget: bool,
-    /// Length of its line in [`Batch::lines`], with its note; 0 if it has no line ([`Verdict::Retry`]).
+    /// Length of its line in [`Batch::lines`], with what follows it; 0 if it has no line ([`Verdict::Retry`]).
     pub line_bytes: u64,
+    /// Length of what was found in the page: it follows the record, and stands before the note.
+    pub found_bytes: u64,
     /// Length of the note at the end of its line: what a later run should know of the page.
     pub note_bytes: u64,
 }
@@ -252,11 +257,15 @@ impl Outcome {
             && self.reply.is_some_and(|reply| reply.status == 304)
     }
 
-    /// Splits its note off its line.
+    /// Splits its line into the record and what travels beside it.
     #[must_use]
-    pub fn split<'a>(&self, line: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-        let note_bytes = usize::try_from(self.note_bytes).unwrap_or(usize::MAX);
-        line.split_at(line.len().saturating_sub(note_bytes))
+    pub fn split<'a>(&self, line: &'a [u8]) -> Parts<'a> {
+        let before = |all: &'a [u8], bytes: u64| {
+            all.split_at(all.len().saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX)))
+        };
+        let (line, note) = before(line, self.note_bytes);
+        let (record, found) = before(line, self.found_bytes);
+        Parts { record, found, note }
     }
 
     /// Number of records, if it is final; `None` if there can be no such number.
@@ -267,6 +276,17 @@ impl Outcome {
             Some(Endings { ok, parse, child, .. }) => ok.checked_add(*parse)?.checked_add(*child),
         }
     }
+}
+
+/// The parts of the line of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// The record.
+    pub record: &'a [u8],
+    /// What was found in the page, for the journal.
+    pub found: &'a [u8],
+    /// What a later run should know of the page.
+    pub note: &'a [u8],
 }
 
 /// What an answer says about its server.
@@ -350,6 +370,7 @@ mod tests {
             exit_use: None,
             over_budget: false,
             line_bytes,
+            found_bytes: 0,
             note_bytes: 0,
         }
     }
@@ -371,6 +392,11 @@ mod tests {
             let outcomes = vec![Outcome { note_bytes, ..outcome(2) }];
             let batch = Batch { slices_read: 0, outcomes, lines: vec![0; 2] };
             assert_eq!(batch.adds_up(), adds_up, "a note of {note_bytes} in 2");
+        }
+        for (found_bytes, note_bytes, adds_up) in [(1, 1, true), (2, 1, false), (u64::MAX, 1, false)] {
+            let outcomes = vec![Outcome { found_bytes, note_bytes, ..outcome(2) }];
+            let batch = Batch { slices_read: 0, outcomes, lines: vec![0; 2] };
+            assert_eq!(batch.adds_up(), adds_up, "{found_bytes} and {note_bytes} in 2");
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crawl::Place;
 use crate::json;
 use crate::kept::Kept;
 
@@ -158,6 +159,10 @@ pub struct Record<'a> {
     pub path: Option<&'a str>,
     /// Values carried along from the input's row.
     pub keep: Kept<'a>,
+    /// Where a crawl has found the page.
+    pub place: Option<Place>,
+    /// Pages that a crawl may follow the links of this page to, each counted once.
+    pub found: Option<u64>,
     /// The URL after redirects.
     pub final_url: Option<&'a str>,
     /// The status of the final response.
@@ -220,6 +225,9 @@ impl Record<'_> {
             out.extend_from_slice(b",\"keep\":");
             self.keep.write_object(out);
         }
+        optional(",\"depth\":", self.place.map(|place| place.depth), out);
+        optional(",\"parent\":", self.place.and_then(|place| place.parent), out);
+        optional(",\"found\":", self.found, out);
         optional(",\"final_url\":", self.final_url, out);
         optional(",\"status\":", self.status, out);
         optional(",\"attempts\":", self.attempts, out);

@@ -6,6 +6,7 @@
 //! | [`pool`] | which worker gets it, which target is blamed for a death, which worker is restarted or recycled |
 //! | [`gather`] | what is counted, and in which order records are written |
 //! | [`load`] | how many requests a host gets at once and how fast, and how much runs over all |
+//! | [`crawl`] | which pages of a crawl are known, and which are fetched next |
 //! | [`proxies`] | which proxy a target goes through, and which proxies are worth a try |
 //! | [`robots`] | when a robots.txt is fetched, and which targets wait for it |
 //! | [`advice`] | what bounds a sampled job, how long it will take, and which mode fits it |
@@ -15,6 +16,7 @@
 //! server or a database.
 
 pub mod advice;
+pub mod crawl;
 pub mod frontier;
 pub mod gather;
 pub mod load;

@@ -265,11 +265,11 @@ impl LineFormat {
     fn of(document: &Map<String, Value>) -> Result<Self, Problem> {
         match document.get("command").and_then(Value::as_str) {
             Some("map") => Ok(Self::Json),
-            Some("fetch") if document.contains_key("column") => Ok(Self::Json),
-            Some("fetch") => Ok(Self::Text),
+            Some("fetch" | "crawl") if document.contains_key("column") => Ok(Self::Json),
+            Some("fetch" | "crawl") => Ok(Self::Text),
             _ => Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "only `fetch` and `map` accept lines; `parse` and `csv` accept files, as multipart/form-data",
+                "only `fetch`, `crawl` and `map` accept lines; `parse` and `csv` accept files, as multipart/form-data",
             )),
         }
     }

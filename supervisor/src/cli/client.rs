@@ -114,6 +114,7 @@ pub(super) fn order(
         Verb::Status(StatusFlags { id: Some(id), service }) => (service, Operation::Job(id)),
         Verb::Status(StatusFlags { id: None, service }) => (service, Operation::Status),
         Verb::Fetch(_)
+        | Verb::Crawl(_)
         | Verb::Parse(_)
         | Verb::Map(_)
         | Verb::Csv(_)

@@ -44,8 +44,8 @@ const NOT_FOR_JOBS: [&str; 18] = [
 ];
 
 /// The commands that a job can run, each with the key that its uploaded files belong to.
-const COMMANDS: [(&str, &str); 4] =
-    [("fetch", "input"), ("parse", "paths"), ("map", "input"), ("csv", "files")];
+const COMMANDS: [(&str, &str); 5] =
+    [("fetch", "input"), ("crawl", "input"), ("parse", "paths"), ("map", "input"), ("csv", "files")];
 
 /// Keys of inputs, of which a job may have many.
 const INPUTS: [&str; 5] = ["urls", "paths", "files", "input", "sitemap"];
@@ -268,7 +268,11 @@ fn checked(mut plan: Plan, output: &Path, allowed: &Allowed) -> Result<Plan, Str
             spec.address_policy = AddressPolicy::Public;
             spec.proxies.policy = AddressPolicy::Public;
         }
-        Work::Fetch(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => {}
+        Work::Crawl(spec) if !allowed.private_addresses => {
+            spec.fetch.address_policy = AddressPolicy::Public;
+            spec.fetch.proxies.policy = AddressPolicy::Public;
+        }
+        Work::Fetch(_) | Work::Crawl(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => {}
     }
     Ok(plan)
 }

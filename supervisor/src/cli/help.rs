@@ -44,6 +44,7 @@ pub(super) const ROOT: &str = with_sources!(
 Examples:
   supervisor fetch https://example.com/ --select title=title
   supervisor fetch -i urls.txt -o pages.jsonl --select 'links[]=a::attr(href)'
+  supervisor crawl https://example.com/ -o site.jsonl --select title=title
   supervisor parse site/ -o pages.jsonl --select title=title
   supervisor map -i pages.jsonl -o titles.jsonl -- jq -c .fields.title
   supervisor csv sales.csv --group-by city --agg 'revenue=sum(price)' -o city.csv
@@ -88,6 +89,27 @@ Selectors:
 
   XML such as feeds and XHTML is recognized by its media type or file extension.
   Its selectors match local names and are case-sensitive."
+);
+
+pub(super) const CRAWL: &str = with_sources!(
+    "\
+Examples:
+  All pages of a site, with their titles:
+    supervisor crawl https://example.com/ --select title=title -o pages.jsonl
+  Broken links, with the pages they stand on:
+    supervisor crawl https://example.com/ -o links.jsonl
+    jq -c 'select(.error) | {url, status, parent}' links.jsonl
+  One section, two links deep, at most 1000 pages:
+    supervisor crawl https://example.com/docs/ --scope prefix --depth 2 \\
+      --pages-max 1000 -o docs.jsonl
+  A web archive of a site, without its calendar:
+    supervisor crawl https://example.com/ --exclude /calendar/ -o site.warc.gz
+
+A record has depth (links from a named URL, by the shortest way), parent (the id
+of the page that it was found on) and found (pages that its links lead to). Ids
+are in the order of discovery. They are the same in every run over the same
+pages, in all modes. robots.txt, nofollow and noindex are obeyed, unless
+--robots ignore is given."
 );
 
 pub(super) const PARSE: &str = with_sources!(

@@ -6,6 +6,7 @@
 
 mod amounts;
 mod client;
+mod crawl;
 mod csv;
 mod disk;
 mod document;
@@ -52,8 +53,17 @@ use crate::outcome::Refusal;
 use crate::plan::{Comparison, Plan, Survey};
 
 /// The commands that run a job. A job file can name each of them.
-const RUNNABLE: [&str; 8] =
-    ["fetch", "parse", "map", "csv", "compare fetch", "compare parse", "advise fetch", "advise parse"];
+const RUNNABLE: [&str; 9] = [
+    "fetch",
+    "crawl",
+    "parse",
+    "map",
+    "csv",
+    "compare fetch",
+    "compare parse",
+    "advise fetch",
+    "advise parse",
+];
 
 /// The commands that run another command, which is named after them.
 const OVER_OTHERS: [&str; 2] = ["compare", "advise"];
@@ -112,7 +122,7 @@ impl Texts {
 
 /// Returns the definitions of all commands and flags.
 fn definitions() -> Command {
-    client::hide_unsubmitted(request::renamed(Flags::command()))
+    client::hide_unsubmitted(crawl::obedient(request::renamed(Flags::command())))
 }
 
 /// Parses a command line that begins with the program's name.
@@ -216,7 +226,7 @@ fn with_jobs_command(
     };
     // The command is in the file, and clap finds the flag that names the file only once the command is known.
     // So try each command.
-    let job = ["fetch", "parse", "map", "csv"].iter().find_map(|verb| {
+    let job = ["fetch", "crawl", "parse", "map", "csv"].iter().find_map(|verb| {
         let matches = root.clone().try_get_matches_from(with(&[(*verb).to_owned()])).ok()?;
         file_flag(&matches, "job", env)
     });

@@ -34,9 +34,14 @@ const PREFIX: &str = "request-";
 /// Renames the flags of a request where another flag has the name.
 pub(super) fn renamed(root: Command) -> Command {
     let fetch = |command: Command, ids: &'static [&'static str]| {
-        command.mut_subcommand("fetch", |fetch| {
-            ids.iter().fold(fetch, |fetch, id| fetch.mut_arg(*id, |arg| arg.long(id.replace('_', "-"))))
-        })
+        let named = |command: Command, name: &str| {
+            command.mut_subcommand(name, |fetch| {
+                ids.iter().fold(fetch, |fetch, id| fetch.mut_arg(*id, |arg| arg.long(id.replace('_', "-"))))
+            })
+        };
+        let crawls = command.find_subcommand("crawl").is_some();
+        let command = named(command, "fetch");
+        if crawls { named(command, "crawl") } else { command }
     };
     root.mut_subcommand("submit", |submit| fetch(submit, &["request_url", "request_json", "request_ca"]))
         .mut_subcommand("advise", |advise| fetch(advise, &["request_json"]))

@@ -15,15 +15,15 @@ use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CsvFlags, ExtractFlags, FetchJob,
-    Flags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, SaveFlags, ShownFlags,
+    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CrawlFlags, CsvFlags, ExtractFlags, FetchJob,
+    Flags, FollowFlags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, SaveFlags, ShownFlags,
     SinceFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::proxies::proxies;
-use super::{Environment, Invocation, csv, disk, program, request, save, serve, since};
+use super::{Environment, Invocation, crawl, csv, disk, program, request, save, serve, since};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -46,6 +46,8 @@ struct Run {
     save: Option<SaveFlags>,
     /// `None` if pages are not compared with those of an earlier run.
     since: Option<SinceFlags>,
+    /// `None` if no links are followed.
+    follow: Option<FollowFlags>,
     shown: ShownFlags,
     quiet: bool,
 }
@@ -67,6 +69,27 @@ impl Run {
             then: program::then(&then, pool)?,
             save: None,
             since: None,
+            follow: None,
+            shown,
+        })
+    }
+
+    fn crawl(pool: &PoolFlags, flags: CrawlFlags) -> Result<Self, Problem> {
+        let CrawlFlags { urls, follow, lists, extract, network, save, output, shown } = flags;
+        crawl::check(&network, &lists, &output)?;
+        Ok(Self {
+            pool: pool_plan(pool),
+            sandbox: sandbox(pool),
+            quiet: pool.quiet,
+            targets: Targets::Urls(urls, Vec::new(), false),
+            lists,
+            extract,
+            network: Some(network),
+            output: Some(output),
+            then: None,
+            save: Some(save),
+            since: None,
+            follow: Some(follow),
             shown,
         })
     }
@@ -86,6 +109,7 @@ impl Run {
             then: program::then(&then, pool)?,
             save: None,
             since: None,
+            follow: None,
             shown,
         })
     }
@@ -103,6 +127,7 @@ pub(super) fn request(
             let run_flags = Run::fetch(&pool, fetch.job, Some(fetch.output))?;
             run(Run { save: Some(fetch.save), since: Some(fetch.since), ..run_flags }, env)
         }
+        Some(Verb::Crawl(flags)) => run(Run::crawl(&pool, *flags)?, env),
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, env),
         Some(Verb::Map(map)) => program::map(&pool, map, env).map(|plan| Invocation::Run(Box::new(plan))),
         Some(Verb::Csv(flags)) => csv(&pool, flags, env),
@@ -264,9 +289,12 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
         Some(network) => {
             let (saves, repeats) = (run.save, network.blocked_if.contains(&BlockedIf::Repeats));
             let spec = fetch_spec(*network, request, body_bytes_max, &inputs, env)?;
-            let reads = !fields.is_empty() || !presets.is_empty();
+            let reads = !fields.is_empty() || !presets.is_empty() || run.follow.is_some();
             let spec = save::saving(spec, saves, reads, repeats, &place)?;
-            Work::Fetch(since::since(spec, run.since, run.then.is_some(), &place, env)?)
+            match run.follow {
+                Some(follow) => Work::Crawl(Box::new(crawl::spec(spec, follow, politeness.obeys_robots)?)),
+                None => Work::Fetch(since::since(spec, run.since, run.then.is_some(), &place, env)?),
+            }
         }
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
     };

@@ -15,6 +15,7 @@ use super::shape::Shape;
 use super::sitemaps::{self, Listed};
 use super::{EngineError, RunContext, manifest};
 use crate::cookies::Cookies;
+use crate::crawl::{self, Book, Pages};
 use crate::heading;
 use crate::journal::{
     self, Destination, Gate, Journal, JournalError, Opened, OutputError, SpooledInput, State, Store,
@@ -26,6 +27,7 @@ use crate::robots::RobotsCache;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
 use crate::saving::{self, Prepared};
 use crate::since::{self, Keeper, Since, SinceEnd};
+use crate::source::Targets;
 use crate::sink::SinkError;
 use crate::sink::whole::Totals;
 use crate::summary::ModeRun;
@@ -63,6 +65,11 @@ pub(super) fn run(
         journal.store.report_to(Arc::clone(committed));
     }
     let is_recorded = destination.journal.is_some();
+    let crawl = crawl::begin(plan, destination.journal.as_ref())?;
+    let (book, plan) = match &crawl {
+        Some((book, at_home)) => (Some(Arc::clone(book)), at_home),
+        None => (None, plan),
+    };
     let _unfinished = match kinds::saved(&plan.work) {
         Some(save) => {
             let Prepared { directory, work } = saving::prepare(save, &plan.output)?;
@@ -76,7 +83,7 @@ pub(super) fn run(
     manifest::remove(plan)?;
     let (keeper, since) = begin_since(plan, destination.journal.as_ref(), context)?;
     let _signals = context.signals.take().map(Signals::to_run).transpose()?;
-    let report = append(plan, destination, keeper, context)?;
+    let report = append(plan, destination, (keeper, book), context)?;
     context.observer.ended(&report.snapshot());
     // Without a journal, no run will go on with them.
     if report.ended.is_complete() || !is_recorded {
@@ -116,7 +123,7 @@ fn clear(plan: &Plan, context: &mut RunContext<'_>) {
 fn append(
     plan: &Plan,
     destination: Destination,
-    keeper: Option<Keeper>,
+    (keeper, book): (Option<Keeper>, Option<Arc<Book>>),
     context: &mut RunContext<'_>,
 ) -> Result<Report, EngineError> {
     let started = Started::now(context.control);
@@ -143,9 +150,16 @@ fn append(
         let kept = input.as_ref().map(|input| RobotsCache::kept_at(input.robots()));
         context.robots = Some(kept.unwrap_or_default());
     }
-    let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
     let encoding = heading::begin(plan, &mut outlet).map_err(|cause| EngineError::output(cause.into()))?;
     let (kind, kept) = (kinds::of(&plan.work), state.kept());
+    let (targets, gate): (Box<dyn Targets + Send>, _) = match &book {
+        Some(book) => (Box::new(Pages::new(Arc::clone(book), plan.host_key)), Gate::unordered()),
+        None => {
+            let stdin = input.as_ref().map_or(Ok(None), SpooledInput::open)?;
+            let targets = kind.targets(plan, Spooled { stdin, sitemaps });
+            (targets, Gate::new(kind.rules().target, state.done(), state.prefix))
+        }
+    };
     let start = Start {
         started,
         encoding,
@@ -153,8 +167,8 @@ fn append(
         targets_max: context.targets_max,
         learned: learned::read(clock::wall(), &state.hosts),
         pass: Pass {
-            targets: kind.targets(plan, Spooled { stdin, sitemaps }),
-            gate: Gate::new(kind.rules().target, state.done(), state.prefix),
+            targets,
+            gate,
             first_id: state.finished.len(),
             held,
             uncertain: state.uncertain.clone(),
@@ -162,12 +176,14 @@ fn append(
                 outlet,
                 store.map(|store| (store, &state, kind.rules().twice)),
                 keeper,
+                book.clone(),
             )?,
         },
     };
     let mut append = Append { plan, input, resume: None };
     let Passes { ended, reader_left, mut run } = passes::run(plan, start, &mut append, context)?;
     run.summary.sitemaps_failed = sitemaps_failed;
+    run.summary.crawl = book.map(|book| book.report());
     Ok(Report { ended, reader_left, kept: Kept::Records(append.resume), run })
 }
 

@@ -80,6 +80,7 @@ impl Seen {
                 exit_use: None,
                 over_budget: false,
                 line_bytes: 0,
+                found_bytes: 0,
                 note_bytes: 0,
             },
         );
@@ -114,7 +115,8 @@ pub fn check(output: &Path, plan: &Plan) -> anyhow::Result<Complete> {
 pub fn check_count(shown: &str, complete: &Complete, plan: &Plan) -> anyhow::Result<()> {
     // Standard input can be read only once; a sitemap may have changed.
     let once = |input: &Input| matches!(input, Input::StdinLines | Input::Sitemaps(_));
-    if !plan.inputs.iter().any(once) {
+    // Nor do the inputs of a crawl say how many pages it finds.
+    if !plan.inputs.iter().any(once) && !kinds::of(&plan.work).rules().crawls {
         let inputs = count_inputs(plan)?;
         if inputs != complete.records {
             bail!(

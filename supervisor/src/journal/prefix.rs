@@ -57,6 +57,8 @@ pub struct Gate {
     hasher: Xxh3,
     /// Whether targets are blocks of lines, which may be divided differently in the next run.
     lines: bool,
+    /// Whether targets come in any order, from a list of ours that is not checked.
+    unordered: bool,
     targets: u64,
     finished: Finished,
     expected: Prefix,
@@ -86,12 +88,19 @@ impl Gate {
         Self {
             hasher: Xxh3::new(),
             lines: kind == TargetKind::Lines,
+            unordered: false,
             targets: 0,
             finished,
             expected,
             kept: Vec::new(),
             held: Vec::new(),
         }
+    }
+
+    /// Creates a gate for targets that come in any order, all of which are to be done. They are not checked.
+    #[must_use]
+    pub fn unordered() -> Self {
+        Self { unordered: true, ..Self::default() }
     }
 
     /// Returns how many targets may be read next, at most `most`. A batch ends where `expected` ends, so
@@ -110,6 +119,12 @@ impl Gate {
     /// # Errors
     /// [`Changed`] if they differ from the targets that the earlier run had read.
     pub fn pass(&mut self, mut items: Vec<SourceItem>, more: bool) -> Result<Vec<SourceItem>, Changed> {
+        if self.unordered {
+            // As many as there must be.
+            let most = items.iter().map(|item| item.id + item.inputs).max();
+            self.targets = self.targets.max(most.unwrap_or_default());
+            return Ok(items);
+        }
         let checking = self.targets < self.expected.targets;
         for item in &items {
             if self.lines {

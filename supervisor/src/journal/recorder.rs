@@ -76,6 +76,8 @@ pub struct Recorder {
     every_max: Duration,
     /// Targets that earlier runs may have sent, and that have no record.
     uncertain: Finished,
+    /// The length of the file of a crawl's pages, if it is one.
+    found_bytes: Option<u64>,
     /// Whether targets are noted before they are sent.
     notes: bool,
     /// The channel to the commit thread, which accepts a commit only while it is idle.
@@ -85,7 +87,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts the thread that commits to `store`, which holds `state`. From here on the journal is kept. `twice` says
-    /// how often it commits, and what it reports to the run.
+    /// how often it commits, and what it reports to the run; `found` is the file of a crawl's pages.
     ///
     /// # Errors
     /// If the output cannot be opened a second time, or the thread cannot be started.
@@ -95,8 +97,9 @@ impl Recorder {
         state: &State,
         outlet: &Outlet,
         twice: Twice,
+        found: Option<File>,
     ) -> io::Result<(Self, Reports)> {
-        let output = outlet.second_handle()?;
+        let files = Files { output: outlet.second_handle()?, found };
         store.keep();
         // Where notes are written as well, a commit must not wait until the thread happens to be idle.
         let (commits, queue) = bounded(usize::from(twice == Twice::Forbidden));
@@ -106,7 +109,7 @@ impl Recorder {
         let settled = Some(settled).filter(|_| soon);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || commit_all(store, &output, &queue, &taken, settled.as_ref()))?;
+            .spawn(move || commit_all(store, &files, &queue, &taken, settled.as_ref()))?;
         let reports = Reports {
             notes: Some(notes).filter(|_| twice == Twice::Forbidden),
             settled: if soon { committed } else { never() },
@@ -121,6 +124,7 @@ impl Recorder {
             every: if soon { COMMIT_SOON } else { FIRST_COMMIT },
             every_max: if soon { COMMIT_SOON } else { COMMIT_EVERY },
             uncertain: state.uncertain.clone(),
+            found_bytes: None,
             notes: reports.notes.is_some(),
             commits,
             thread,
@@ -151,6 +155,11 @@ impl Recorder {
         if progress.prefix.targets > self.prefix.targets {
             self.prefix = progress.prefix;
         }
+    }
+
+    /// Says how long the file of a crawl's pages is, with all that belongs to the records that were added.
+    pub const fn found(&mut self, bytes: u64) {
+        self.found_bytes = Some(bytes);
     }
 
     /// Returns when the next commit is due, if there is anything to commit.
@@ -225,7 +234,22 @@ impl Recorder {
             hosts,
             held: Vec::new(),
             uncertain: None,
+            found_bytes: self.found_bytes,
         }
+    }
+}
+
+/// The files that must be on disk before a commit is.
+struct Files {
+    output: File,
+    /// The pages of a crawl, if it is one.
+    found: Option<File>,
+}
+
+impl Files {
+    fn sync(&self) -> io::Result<()> {
+        self.output.sync_data()?;
+        self.found.as_ref().map_or(Ok(()), File::sync_data)
     }
 }
 
@@ -235,7 +259,7 @@ pub struct Failed;
 
 fn commit_all(
     mut store: Store,
-    output: &File,
+    files: &Files,
     queue: &Receiver<Commit>,
     notes: &NotesTaken,
     settled: Option<&Sender<Vec<u64>>>,
@@ -248,7 +272,7 @@ fn commit_all(
         crossbeam_channel::select! {
             recv(queue) -> commit => {
                 let Ok(commit) = commit else { return Ok(store) };
-                let synced = store.sync_files().and_then(|()| output.sync_data());
+                let synced = store.sync_files().and_then(|()| files.sync());
                 synced.map_err(|cause| JournalError::Sync { path: store.output(), cause })?;
                 store.commit(&commit)?;
                 // The run may have ended meanwhile.

@@ -47,6 +47,7 @@ pub fn release(output: &Path) -> Result<Option<u64>, OutputError> {
         hosts: None,
         held: Vec::new(),
         uncertain: None,
+        found_bytes: None,
     })?;
     Ok(Some(output_bytes))
 }

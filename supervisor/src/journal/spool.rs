@@ -28,6 +28,8 @@ pub struct SpooledInput {
     robots: PathBuf,
     /// The cookies of a job that keeps them.
     cookies: PathBuf,
+    /// The pages that a crawl knows.
+    found: PathBuf,
     /// Whether standard input is one of the inputs.
     used: bool,
     /// Whether it was spooled completely before this run.
@@ -41,13 +43,14 @@ impl SpooledInput {
         let was_whole = spool.is_whole();
         let robots = super::beside(journal, ".robots");
         let cookies = super::beside(journal, ".cookies");
-        Self { spool, sitemaps, robots, cookies, used: inputs.contains(&Input::StdinLines), was_whole }
+        let found = super::beside(journal, ".found");
+        Self { spool, sitemaps, robots, cookies, found, used: inputs.contains(&Input::StdinLines), was_whole }
     }
 
     /// Returns the files that may be beside the journal at `journal`.
     pub(super) fn files(journal: &Path) -> impl Iterator<Item = PathBuf> {
         let names =
-            [".input", ".sitemaps", ".robots", ".cookies"].map(|suffix| super::beside(journal, suffix));
+            [".input", ".sitemaps", ".robots", ".cookies", ".found"].map(|suffix| super::beside(journal, suffix));
         names.into_iter().flat_map(|name| [super::beside(&name, ".part"), name])
     }
 
@@ -106,12 +109,19 @@ impl SpooledInput {
         &self.cookies
     }
 
+    /// Returns where a crawl keeps the pages that it knows.
+    #[must_use]
+    pub fn found(&self) -> &Path {
+        &self.found
+    }
+
     /// Removes the spools, and what else is kept for the run.
     pub fn remove(&self) {
         if fs::remove_file(&self.cookies).is_ok() {
             whole_file::remove_unfinished(&self.cookies);
         }
         let _ = fs::remove_file(&self.robots);
+        let _ = fs::remove_file(&self.found);
         self.remove_inputs();
     }
 

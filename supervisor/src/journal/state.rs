@@ -25,6 +25,8 @@ pub struct State {
     pub hosts: String,
     /// Targets that may have been sent and have no record, if they must not be sent twice.
     pub uncertain: Finished,
+    /// Bytes of the file of a crawl's pages that count; 0 if there is none.
+    pub found_bytes: u64,
 }
 
 impl State {

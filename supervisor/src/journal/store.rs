@@ -38,9 +38,13 @@ const SETS_MAX: u64 = 256;
 /// One row: what was learned about hosts, as JSON.
 const HOSTS: &str = "CREATE TABLE IF NOT EXISTS hosts (one INTEGER PRIMARY KEY, learned TEXT NOT NULL)";
 
+/// One row: how much of the file of a crawl's pages counts. Journals of older versions have no such table.
+const FOUND: &str = "CREATE TABLE IF NOT EXISTS found (one INTEGER PRIMARY KEY, bytes INTEGER NOT NULL)";
+
 const TABLES: &str = "
     DROP TABLE IF EXISTS job; DROP TABLE IF EXISTS finished; DROP TABLE IF EXISTS progress;
     DROP TABLE IF EXISTS hosts; DROP TABLE IF EXISTS held; DROP TABLE IF EXISTS started;
+    DROP TABLE IF EXISTS found;
     -- What was asked for: flags and inputs, as JSON.
     CREATE TABLE job (flags TEXT NOT NULL, inputs TEXT NOT NULL);
     -- Ids whose records are in the output, a roaring bitmap for each commit.
@@ -69,6 +73,8 @@ pub struct Commit {
     pub held: Vec<HeldRecord>,
     /// At the end of a run, when all that it sent has a record: what earlier runs may have sent, and has none.
     pub uncertain: Option<Finished>,
+    /// The length of the file of a crawl's pages, if it is one. The file must be synced already.
+    pub found_bytes: Option<u64>,
 }
 
 /// The open journal.
@@ -174,7 +180,7 @@ impl Store {
     /// # Errors
     /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
-        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain } = commit;
+        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain, found_bytes } = commit;
         let joined = self.sets + 1 >= SETS_MAX;
         self.write(|transaction| {
             transaction
@@ -194,6 +200,11 @@ impl Store {
                     prefix.digest.to_le_bytes(),
                     tally_text(tally)
                 ])?;
+            if let Some(bytes) = found_bytes {
+                transaction.prepare_cached(FOUND)?.execute([])?;
+                let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO found VALUES (1, ?)")?;
+                insert.execute([bytes.cast_signed()])?;
+            }
             if let Some(hosts) = hosts {
                 // The journal may be that of an older version.
                 transaction.execute(HOSTS, [])?;

@@ -38,6 +38,7 @@ impl Kind for Csv<'_> {
             progress: ProgressUnit::Bytes,
             first_signal: FirstSignal::End,
             twice: Twice::Harmless,
+            crawls: false,
         }
     }
 

@@ -28,6 +28,7 @@ impl Kind for Fetch<'_> {
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
             twice: twice(self.0),
+            crawls: false,
         }
     }
 

@@ -35,6 +35,7 @@ impl Kind for Map<'_> {
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
             twice: Twice::Harmless,
+            crawls: false,
         }
     }
 

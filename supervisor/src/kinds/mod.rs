@@ -6,6 +6,7 @@
 //!
 //! Kinds know nothing of the parts that ask them: the engine, the runtime and the journal.
 
+mod crawl;
 mod csv;
 mod facts;
 mod fetch;
@@ -16,6 +17,7 @@ mod sitemap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use shared::crawl::CrawlSpec;
 use shared::csv::CsvSpec;
 use shared::job::{FetchSpec, MapSpec, Work};
 use shared::proxy::ProxySpec;
@@ -25,6 +27,7 @@ use shared::save::SaveSpec;
 use shared::since::SinceSpec;
 use supervisor_core::pool::Quarantined;
 
+pub(crate) use self::crawl::{Homes, at_home};
 pub(crate) use self::facts::{COMMAND, Fact, hashed};
 pub(crate) use self::sitemap::reading as reading_sitemaps;
 use crate::plan::{Plan, Twice};
@@ -38,6 +41,7 @@ const ORDERED_WINDOW: u64 = 8_192;
 pub(crate) fn of(work: &Work) -> Box<dyn Kind + '_> {
     match work {
         Work::Fetch(spec) => Box::new(fetch::Fetch(spec)),
+        Work::Crawl(spec) => Box::new(crawl::Crawl(spec)),
         Work::Parse(spec) => Box::new(parse::Parse(spec)),
         Work::Sitemap(spec) => Box::new(sitemap::Sitemap(spec)),
         Work::Csv(spec) => Box::new(csv::Csv(spec)),
@@ -106,6 +110,7 @@ pub(crate) fn program(plan: &Plan) -> Option<MapSpec> {
 pub(crate) const fn redirects_max(work: &Work) -> u32 {
     match work {
         Work::Fetch(spec) | Work::Sitemap(spec) => spec.redirects_max,
+        Work::Crawl(spec) => spec.fetch.redirects_max,
         Work::Parse(_) | Work::Csv(_) | Work::Map(_) => 0,
     }
 }
@@ -124,7 +129,16 @@ pub(crate) fn since(work: &Work) -> Option<&SinceSpec> {
 pub(crate) const fn fetched(work: &Work) -> Option<&FetchSpec> {
     match work {
         Work::Fetch(spec) => Some(spec),
+        Work::Crawl(spec) => Some(&spec.fetch),
         Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
+    }
+}
+
+/// Returns what a crawl is, if the job is one.
+pub(crate) fn crawl(work: &Work) -> Option<&CrawlSpec> {
+    match work {
+        Work::Crawl(spec) => Some(spec),
+        Work::Fetch(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
     }
 }
 
@@ -143,6 +157,7 @@ pub(crate) fn keeps_headers(work: &Work) -> bool {
 pub(crate) const fn proxies(work: &Work) -> Option<&ProxySpec> {
     match work {
         Work::Fetch(spec) | Work::Sitemap(spec) => Some(&spec.proxies),
+        Work::Crawl(spec) => Some(&spec.fetch.proxies),
         Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
     }
 }
@@ -151,6 +166,7 @@ pub(crate) const fn proxies(work: &Work) -> Option<&ProxySpec> {
 pub(crate) fn limit_redirects(work: &mut Work, max: u32) {
     match work {
         Work::Fetch(spec) | Work::Sitemap(spec) => spec.redirects_max = spec.redirects_max.min(max),
+        Work::Crawl(spec) => spec.fetch.redirects_max = spec.fetch.redirects_max.min(max),
         Work::Parse(_) | Work::Csv(_) | Work::Map(_) => {}
     }
 }
@@ -190,6 +206,8 @@ pub(crate) struct Rules {
     pub(crate) first_signal: FirstSignal,
     /// What it means that a target is processed twice.
     pub(crate) twice: Twice,
+    /// Whether targets are found on the way, in the pages of others.
+    pub(crate) crawls: bool,
 }
 
 /// How `auto` finds the mode of a job.
@@ -225,6 +243,8 @@ pub(crate) enum ProgressUnit {
     Inputs,
     /// Bytes read, of the bytes of all inputs.
     Bytes,
+    /// Inputs done, of those that are known so far.
+    Found,
 }
 
 /// What the first signal to stop means; the second one always ends the run at once.

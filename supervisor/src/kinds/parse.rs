@@ -28,6 +28,7 @@ impl Kind for Parse<'_> {
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
             twice: Twice::Harmless,
+            crawls: false,
         }
     }
 

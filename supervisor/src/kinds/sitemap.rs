@@ -29,6 +29,7 @@ impl Kind for Sitemap<'_> {
             progress: ProgressUnit::Inputs,
             first_signal: FirstSignal::Finish,
             twice: Twice::Harmless,
+            crawls: false,
         }
     }
 

@@ -58,6 +58,9 @@ impl Line {
         let done = match snapshot.total {
             Total::Exact(total) => format!("{}/{}", units::count(snapshot.done), units::count(total)),
             Total::About(total) => format!("{}/~{}", units::count(snapshot.done), units::count(total)),
+            Total::Found(total) => {
+                format!("{} of {} found", units::count(snapshot.done), units::count(total))
+            }
             Total::Unknown => format!("{} done", units::count(snapshot.done)),
             Total::Bytes(total) => {
                 format!("{} of {}", units::bytes(snapshot.bytes.min(total)), units::bytes(total))
@@ -117,7 +120,8 @@ pub(crate) fn left(snapshot: &Snapshot, per_s: f64) -> Option<Duration> {
     let (total, done) = match snapshot.total {
         Total::Exact(total) | Total::About(total) => (total, snapshot.done),
         Total::Bytes(total) => (total, snapshot.bytes),
-        Total::Unknown => return None,
+        // Nobody knows how many more there are.
+        Total::Found(_) | Total::Unknown => return None,
     };
     let left = total.checked_sub(done).filter(|left| *left > 0)?;
     (per_s > 0.0)

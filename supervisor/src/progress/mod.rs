@@ -41,6 +41,8 @@ pub enum Total {
     Exact(u64),
     /// An estimate from the bytes read and the targets that they gave.
     About(u64),
+    /// The targets that are known so far, while more are found.
+    Found(u64),
     /// The total bytes of the input, for jobs whose progress is measured in bytes.
     Bytes(u64),
     /// The input has no known size.
@@ -196,7 +198,7 @@ fn draw_bar(bar: &ProgressBar, line: &Line, snapshot: &Snapshot, width: u16) {
         Total::Exact(total) | Total::About(total) | Total::Bytes(total) if width >= BAR_FROM_WIDTH => {
             Some(total)
         }
-        Total::Exact(_) | Total::About(_) | Total::Bytes(_) | Total::Unknown => None,
+        Total::Exact(_) | Total::About(_) | Total::Found(_) | Total::Bytes(_) | Total::Unknown => None,
     };
     let done =
         if let Total::Bytes(total) = snapshot.total { snapshot.bytes.min(total) } else { snapshot.done };

@@ -36,6 +36,7 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
                     exit_use: None,
                     over_budget: false,
                     line_bytes: 1,
+                    found_bytes: 0,
                     note_bytes: 0,
                 },
             );

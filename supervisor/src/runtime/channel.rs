@@ -238,6 +238,7 @@ mod tests {
         exit_use: None,
         over_budget: false,
         line_bytes: 0,
+        found_bytes: 0,
         note_bytes: 0,
     };
 

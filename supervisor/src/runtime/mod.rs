@@ -337,7 +337,7 @@ impl<'a> Runtime<'a> {
         self.parts.queue.unwanted().try_iter().for_each(|file| self.parts.feed.leave_out(file));
         if self.out.is_empty() || self.killed {
             for _ in 0..HEARD_PER_TURN {
-                if self.out.lines.len() >= CHUNK_BYTES_MAX && !self.killed {
+                if self.out.bytes() >= CHUNK_BYTES_MAX && !self.killed {
                     break;
                 }
                 let Ok(heard) = self.heard.try_recv() else { break };
@@ -385,6 +385,7 @@ impl<'a> Runtime<'a> {
         let under_way = self.processes.values().map(|process| process.reading().bytes).sum();
         let total = match (in_bytes, position.items_total) {
             (Some(total), _) => Total::Bytes(total),
+            (None, _) if self.rules.progress == ProgressUnit::Found => Total::Found(position.items),
             (None, Some(total)) => Total::Exact(total),
             (None, None) => Total::estimate(position.items, position.bytes_read, position.bytes_total),
         };

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::TrySendError;
 use shared::clock;
+use shared::crawl::Place;
 use shared::kept::Kept;
-use shared::protocol::{Batch, Outcome, ROBOTS_IDS, Verdict};
+use shared::protocol::{Batch, Outcome, Parts, ROBOTS_IDS, Verdict};
 use shared::record::{ErrorKind, Record, RecordError};
 use supervisor_core::pool::{Abandoned, Disposition, Event, Quarantined, Rejected, Seat};
 
@@ -152,6 +153,7 @@ impl Runtime<'_> {
             exit_use: None,
             over_budget: false,
             line_bytes: 0,
+            found_bytes: 0,
             note_bytes: 0,
         };
         self.parts.gather.record(0, &outcome);
@@ -173,6 +175,7 @@ impl Runtime<'_> {
             url,
             path,
             keep: Kept(given.kept),
+            place: if self.rules.crawls { Place::of(Kept(given.kept)) } else { None },
             attempts: Some(by.attempts),
             worker: Some(by.slot),
             error: Some(error),
@@ -268,13 +271,17 @@ impl Runtime<'_> {
         }
     }
 
-    /// Passes on a final result of a worker, whose line may have a note of the page at its end.
+    /// Passes on a final result of a worker, and what travels beside its record.
     fn emit_noted(&mut self, outcome: &Outcome, line: &[u8]) {
-        let (line, note) = outcome.split(line);
+        let Parts { record, found, note } = outcome.split(line);
         if self.parts.queue.keeps_notes() {
             self.out.notes.push(note);
         }
-        self.emit(outcome.id, ending(outcome), line);
+        if self.rules.crawls && !found.is_empty() {
+            self.out.found_bytes += found.len();
+            self.out.found.push((outcome.id, found.to_vec()));
+        }
+        self.emit(outcome.id, ending(outcome), record);
     }
 
     /// Passes on a final result: in order if needed, else as it comes.
@@ -283,7 +290,7 @@ impl Runtime<'_> {
         let Chunk { lines, progress, .. } = &mut self.out;
         let Some(ordered) = &mut self.parts.ordered else {
             lines.extend_from_slice(line);
-            if recorded {
+            if recorded || self.rules.crawls {
                 progress.finished.push((id, ending));
             }
             return;

@@ -38,7 +38,7 @@ impl Runtime<'_> {
         let (held, held_bytes) = self.robots.as_ref().map_or((0, 0), RobotsGate::held);
         self.pool.backlog() + held < BACKLOG_MAX
             && self.pool.backlog_bytes() + held_bytes < BACKLOG_BYTES_MAX
-            && self.out.lines.len() < CHUNK_BYTES_MAX
+            && self.out.bytes() < CHUNK_BYTES_MAX
             && self.in_window()
     }
 

@@ -10,7 +10,8 @@ use shared::clock;
 
 use super::Control;
 use crate::aggregate::Merge;
-use crate::journal::{Notes, OutputError, OutputProgress, Recorder, Reports, State, Store};
+use crate::crawl::{Book, FoundLinks};
+use crate::journal::{JournalError, Notes, OutputError, OutputProgress, Recorder, Reports, State, Store};
 use crate::plan::Twice;
 use crate::since::{Keeper, PageNotes};
 use crate::sink::{Outlet, SinkError};
@@ -29,9 +30,18 @@ pub(super) struct Chunk {
     pub(super) progress: OutputProgress,
     /// Stays empty unless pages are noted for a later run.
     pub(super) notes: PageNotes,
+    /// What was found in pages, for a crawl.
+    pub(super) found: FoundLinks,
+    /// Bytes of that.
+    pub(super) found_bytes: usize,
 }
 
 impl Chunk {
+    /// Returns the bytes of what workers sent.
+    pub(super) const fn bytes(&self) -> usize {
+        self.lines.len() + self.found_bytes
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         let OutputProgress { finished, hosts, held, .. } = &self.progress;
         let has_progress = !finished.is_empty() || hosts.is_some() || !held.is_empty();
@@ -75,7 +85,7 @@ pub enum Finished<T> {
 
 impl Writer<Option<Store>> {
     /// Starts appending to `outlet`, and recording that in the journal, which was left as the state says. Notes of pages
-    /// go to `keeper`, if there is a journal.
+    /// go to `keeper`, if there is a journal, and what was found in them to the `book` of a crawl.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -83,10 +93,12 @@ impl Writer<Option<Store>> {
         outlet: Outlet,
         journal: Option<(Store, &State, Twice)>,
         keeper: Option<Keeper>,
+        book: Option<Arc<Book>>,
     ) -> io::Result<Self> {
+        let found = book.as_ref().map(|book| book.second_handle()).transpose()?;
         let (recorder, reports) = match journal {
             Some((store, state, twice)) => {
-                let (recorder, reports) = Recorder::start(clock::now(), store, state, &outlet, twice)?;
+                let (recorder, reports) = Recorder::start(clock::now(), store, state, &outlet, twice, found)?;
                 (Some(recorder), reports)
             }
             None => (None, Reports::default()),
@@ -94,9 +106,16 @@ impl Writer<Option<Store>> {
         let (recorded, keeps_notes) = (recorder.is_some(), recorder.is_some() && keeper.is_some());
         let complete = Arc::new(OnceLock::new());
         let is_complete = Arc::clone(&complete);
-        let mut writer = Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue, _| match recorder {
-            None => write_all(outlet, queue).map(|()| None),
-            Some(recorder) => write_and_record(outlet, recorder, keeper, queue, &is_complete).map(Some),
+        let mut writer = Self::spawn(CHUNKS_WAITING, recorded, complete, move |queue, _| {
+            // Dropped when this thread ends, early or not: then no more pages come.
+            let book = book.map(Taking);
+            match recorder {
+                None => write_all(outlet, book.as_ref(), queue).map(|()| None),
+                Some(recorder) => {
+                    let kept = Kept { keeper, book: book.as_ref() };
+                    write_and_record(outlet, recorder, kept, queue, &is_complete).map(Some)
+                }
+            }
         })?;
         writer.queue.keeps_notes = keeps_notes;
         (writer.queue.notes, writer.queue.settled) = (reports.notes, reports.settled);
@@ -216,9 +235,32 @@ impl Queue {
     }
 }
 
-fn write_all(mut outlet: Outlet, queue: &Receiver<Chunk>) -> Result<(), OutputError> {
-    for chunk in queue {
+/// The book of a crawl, which is closed in the end.
+struct Taking(Arc<Book>);
+
+impl Taking {
+    fn take_in(&self, chunk: &mut Chunk) -> Result<(), JournalError> {
+        let ended = chunk.progress.finished.iter().map(|(id, _)| *id);
+        self.0.take_in(std::mem::take(&mut chunk.found), ended)
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// What is kept beside the records.
+struct Kept<'a> {
+    keeper: Option<Keeper>,
+    book: Option<&'a Taking>,
+}
+
+fn write_all(mut outlet: Outlet, book: Option<&Taking>, queue: &Receiver<Chunk>) -> Result<(), OutputError> {
+    for mut chunk in queue {
         outlet.write(&chunk.lines)?;
+        book.map_or(Ok(()), |book| book.take_in(&mut chunk))?;
         if queue.is_empty() {
             outlet.flush()?;
         }
@@ -229,10 +271,11 @@ fn write_all(mut outlet: Outlet, queue: &Receiver<Chunk>) -> Result<(), OutputEr
 fn write_and_record(
     mut outlet: Outlet,
     mut recorder: Recorder,
-    mut keeper: Option<Keeper>,
+    kept: Kept<'_>,
     queue: &Receiver<Chunk>,
     complete: &OnceLock<bool>,
 ) -> Result<Store, OutputError> {
+    let Kept { mut keeper, book } = kept;
     outlet.catch_up()?;
     loop {
         let due = recorder.due();
@@ -241,8 +284,9 @@ fn write_and_record(
             None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match next {
-            Ok(chunk) => {
+            Ok(mut chunk) => {
                 outlet.write(&chunk.lines)?;
+                book.map_or(Ok(()), |book| book.take_in(&mut chunk))?;
                 recorder.add(chunk.progress);
                 keeper.iter_mut().for_each(|keeper| keeper.add(&chunk.notes));
                 if queue.is_empty() {
@@ -256,6 +300,7 @@ fn write_and_record(
         if recorder.due().is_some_and(|due| due <= now) {
             let bytes = outlet.settle()?;
             keeper.iter_mut().for_each(Keeper::commit);
+            settle(book, &mut recorder)?;
             if recorder.commit(now, bytes).is_err() {
                 return Ok(recorder.end()?);
             }
@@ -264,6 +309,7 @@ fn write_and_record(
     let bytes = outlet.settle()?;
     // `None`: the last chunks were dropped, and their notes with them.
     let is_complete = complete.get() == Some(&true);
+    settle(book, &mut recorder)?;
     keeper.into_iter().for_each(|keeper| keeper.close(is_complete));
     if !is_complete {
         let store = recorder.finish(bytes, complete.get().is_some())?;
@@ -284,6 +330,11 @@ fn write_and_record(
     Ok(store)
 }
 
+/// Notes how much of the pages of a crawl belongs to the records so far.
+fn settle(book: Option<&Taking>, recorder: &mut Recorder) -> Result<(), JournalError> {
+    book.map_or(Ok(()), |book| book.0.settle().map(|bytes| recorder.found(bytes)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -299,7 +350,7 @@ mod tests {
         store.begin(&[], &[]).unwrap();
         let place = Output::File { path: output.to_owned(), overwrite: false, resume: false };
         let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
-        Writer::appending(outlet, Some((store, &State::default(), Twice::Harmless)), None).unwrap()
+        Writer::appending(outlet, Some((store, &State::default(), Twice::Harmless)), None, None).unwrap()
     }
 
     /// The `n`th ten records.
@@ -394,7 +445,7 @@ mod tests {
             let state = recorded.unwrap().state;
             let place = Output::File { path: output.clone(), overwrite: output.exists(), resume: false };
             let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
-            let writer = Writer::appending(outlet, Some((store, &state, Twice::Forbidden)), None).unwrap();
+            let writer = Writer::appending(outlet, Some((store, &state, Twice::Forbidden)), None, None).unwrap();
             let mut chunk = Chunk::default();
             for id in records {
                 chunk.lines.extend(format!("{id}\n").into_bytes());
@@ -420,7 +471,7 @@ mod tests {
         let place = Output::File { path: output, overwrite: false, resume: false };
         let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
         let journaled = Some((store, &State::default(), Twice::Forbidden));
-        let mut writer = Writer::appending(outlet, journaled, None).unwrap();
+        let mut writer = Writer::appending(outlet, journaled, None, None).unwrap();
         let notes = writer.queue().notes().unwrap();
         notes.note(vec![10, 11, 700]);
         notes.noted().recv().unwrap();

@@ -150,6 +150,7 @@ fn stuck(error: EngineError) -> JobEnd {
         | EngineError::NotOurs(_)
         | EngineError::Changed(_)
         | EngineError::Sitemap(_)
+        | EngineError::Crawl(_)
         | EngineError::Manifest(_)
         | EngineError::Saving(_)
         | EngineError::Since(_)

@@ -29,6 +29,12 @@ pub enum SourceError {
         /// The system's error.
         error: io::Error,
     },
+    /// The pages that a crawl knows cannot be read.
+    #[error("cannot read the pages that the crawl knows: {error}")]
+    Pages {
+        /// The system's error.
+        error: io::Error,
+    },
     /// Reading around a cut of a file failed.
     #[error("cannot read {} at byte {at}: {error}", path.display())]
     Cut {
@@ -100,6 +106,7 @@ impl SourceError {
         match self {
             Self::Open { error, .. }
             | Self::Read { error, .. }
+            | Self::Pages { error }
             | Self::Cut { error, .. }
             | Self::NoReader { error, .. } => shortage::is_meant(error),
             Self::Told(_)

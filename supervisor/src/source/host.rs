@@ -21,7 +21,7 @@ impl Host {
 
 /// Finds hosts, and remembers the last one, because neighbours in a list mostly share it.
 #[derive(Debug, Default)]
-pub(super) struct HostFinder {
+pub(crate) struct HostFinder {
     /// The last one as it is spelled, and what stands for it.
     last: Option<(Arc<str>, Host)>,
     /// How the last URL began, if all URLs that begin like this have its host; else empty.
@@ -32,12 +32,12 @@ pub(super) struct HostFinder {
 
 impl HostFinder {
     /// Creates one that returns what stands for a host under this key.
-    pub(super) fn keyed(key: HostKey) -> Self {
+    pub(crate) fn keyed(key: HostKey) -> Self {
         Self { keys: Keys::new(key), ..Self::default() }
     }
 
     /// Returns the host of `url`; `None` if it is not an absolute http(s) URL.
-    pub(super) fn find(&mut self, url: &[u8]) -> Option<Host> {
+    pub(crate) fn find(&mut self, url: &[u8]) -> Option<Host> {
         if let Some((_, host)) = &self.last
             && !self.beginning.is_empty()
             && url.starts_with(&self.beginning)

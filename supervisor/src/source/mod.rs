@@ -44,7 +44,7 @@ use self::feed::Feed;
 pub use self::feed::check_columns;
 pub use self::header::{CsvReading, Header, HeaderError, NamedFile, read as read_header};
 pub use self::hold::{Held, descriptor_or_pipe};
-use self::host::HostFinder;
+pub(crate) use self::host::HostFinder;
 pub use self::host_key::Host;
 use self::kept::Encoded;
 use self::packed::OpenList;

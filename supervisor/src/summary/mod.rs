@@ -16,6 +16,7 @@ use shared::record::ErrorKind;
 use supervisor_core::gather::{Gather, Latencies, Latency, LatencyBin, LoadCurve, Timeline};
 use utoipa::ToSchema;
 
+use crate::crawl::CrawlSummary;
 use crate::whole_file::{Readers, WriteError, replace};
 
 pub use compare::table as compare_table;
@@ -92,6 +93,9 @@ pub struct Summary {
     /// Sitemaps that could not be read, whose pages are missing; absent if zero.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sitemaps_failed: u64,
+    /// What a crawl has found; absent for other jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crawl: Option<CrawlSummary>,
     /// One entry per slot, in order.
     pub per_worker: Vec<PerWorker>,
     /// One entry per proxy, in order; absent if there are none.
@@ -191,6 +195,7 @@ impl Summary {
             latency_ms: gather.latency().into(),
             errors: gather.errors().clone(),
             sitemaps_failed: 0,
+            crawl: None,
             per_worker: (0..).zip(gather.slots()).map(PerWorker::from).collect(),
             proxies: Vec::new(),
             restarts: gather.restarts(),

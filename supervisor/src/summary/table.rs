@@ -8,6 +8,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Tab
 use shared::record::ErrorKind;
 
 use super::{PerProxy, PerWorker, Summary};
+use crate::crawl::CrawlSummary;
 use crate::progress::Screen;
 use crate::units;
 
@@ -77,6 +78,13 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
         let missing = format!("{} could not be read", units::counted(summary.sitemaps_failed, "sitemap"));
         rows.push(("missing", missing, Bad));
     }
+    if let Some(crawl) = &summary.crawl {
+        rows.push(("crawled", crawled(crawl), Plain));
+        if !crawl.cut.is_empty() {
+            let cut = crawl.cut.iter().map(|(reason, count)| format!("{} {reason}", units::count(*count)));
+            rows.push(("not followed", cut.collect::<Vec<_>>().join(", "), Plain));
+        }
+    }
     let counts = [
         ("unchanged", summary.unchanged),
         ("quarantined", summary.quarantined),
@@ -105,6 +113,13 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
     }
     rows.push(("CPU", cpu(summary), Plain));
     rows
+}
+
+/// Formats what a crawl has found, such as `120 pages on 1 host, up to 4 links deep`.
+fn crawled(crawl: &CrawlSummary) -> String {
+    let deepest = u64::try_from(crawl.by_depth.len().saturating_sub(1)).unwrap_or(u64::MAX);
+    let (pages, hosts) = (units::counted(crawl.known, "page"), units::counted(crawl.hosts, "host"));
+    format!("{pages} known on {hosts}, up to {} deep", units::counted(deepest, "link"))
 }
 
 /// Formats the mode, such as `both: 2 workers × 64 in flight`.

@@ -46,6 +46,7 @@ fn gather() -> Gather {
                 exit_use: None,
                 over_budget: false,
                 line_bytes: 9,
+                found_bytes: 0,
                 note_bytes: 0,
             },
         );

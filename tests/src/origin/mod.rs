@@ -18,6 +18,7 @@ mod echo;
 mod encodings;
 mod feeds;
 mod hollow;
+pub mod linked;
 mod listener;
 mod options;
 pub mod prose;
@@ -129,6 +130,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(encodings::routes())
         .merge(feeds::routes())
         .merge(hollow::routes())
+        .merge(linked::routes())
         .merge(broken::routes())
         .merge(versions::routes())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(origin), stats::track))

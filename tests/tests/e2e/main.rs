@@ -20,6 +20,7 @@ mod chaos;
 mod charsets;
 mod compare;
 mod cookies;
+mod crawl;
 mod csv;
 mod csv_numbers;
 mod extraction;

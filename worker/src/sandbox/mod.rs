@@ -93,7 +93,7 @@ pub(crate) fn enter(job: &JobSpec) -> Result<String, SandboxError> {
 /// The families of sockets that a job needs.
 fn families(work: &Work) -> calls::Families {
     match work {
-        Work::Fetch(_) | Work::Sitemap(_) => calls::INTERNET,
+        Work::Fetch(_) | Work::Crawl(_) | Work::Sitemap(_) => calls::INTERNET,
         Work::Parse(_) | Work::Map(_) | Work::Csv(_) => &[],
     }
 }
@@ -102,6 +102,7 @@ fn families(work: &Work) -> calls::Families {
 fn saved(work: &Work) -> Option<&Path> {
     match work {
         Work::Fetch(spec) => spec.save.as_ref().map(|save| save.directory.as_path()),
+        Work::Crawl(spec) => spec.fetch.save.as_ref().map(|save| save.directory.as_path()),
         Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => None,
     }
 }

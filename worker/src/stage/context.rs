@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use shared::black_box::{BlackBox, Phase};
 use shared::clock;
+use shared::crawl::Place;
 use shared::encoder::{Begun, Encoder};
 use shared::framed;
-use shared::job::JobSpec;
+use shared::job::{JobSpec, Work};
 use shared::kept::Kept;
 use shared::protocol::{Outcome, RECORD_BYTES_MAX, Target, Verdict};
 use shared::record::{ErrorKind, Fields, Record, RecordError};
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     goes_on: bool,
     /// Whether what may have been sent is noted, because it must not be sent twice.
     notes_begun: bool,
+    /// Whether targets carry where they were found.
+    crawls: bool,
     names: Vec<String>,
     slot: u32,
     job_started_us: u64,
@@ -74,6 +77,7 @@ impl Context {
             encoder: Encoder::new(&job.encoding),
             goes_on: job.then.is_some(),
             notes_begun: job.is_at_most_once(),
+            crawls: matches!(job.work, Work::Crawl(_)),
             names: select::names(&job.fields, job.each.as_ref(), &job.presets),
             slot: job.slot,
             job_started_us: job.started_us,
@@ -154,6 +158,14 @@ impl Context {
                 begun = self.write(waited, &findings, elapsed_us, &Recording::new(false), out);
             }
         }
+        let found_bytes = match (&findings.found, &verdict) {
+            (Some(found), Verdict::Ok | Verdict::Failed(_)) if !found.is_empty() => {
+                let before = out.len();
+                found.encode(out);
+                (out.len() - before) as u64
+            }
+            (Some(_) | None, _) => 0,
+        };
         // What a program makes of a record is not noted.
         let note_bytes =
             if begun.is_none() { append_note(waited.recording, &findings, &verdict, out) } else { 0 };
@@ -173,6 +185,7 @@ impl Context {
             exit_use,
             over_budget,
             line_bytes: (out.len() - before) as u64,
+            found_bytes,
             note_bytes,
         };
         Computed { outcome, begun }
@@ -201,6 +214,7 @@ impl Context {
             exit_use: None,
             over_budget: false,
             line_bytes: line_bytes as u64,
+            found_bytes: 0,
             note_bytes: 0,
         };
         Computed { outcome, begun: None }
@@ -236,6 +250,8 @@ impl Context {
             url: waited.is_url.then_some(&*input),
             path: (!waited.is_url).then_some(&*input),
             keep: Kept(&target.kept),
+            place: if self.crawls { Place::of(Kept(&target.kept)) } else { None },
+            found: findings.found.as_ref().map(|found| found.len()),
             final_url: findings.final_url.as_ref().map(Url::as_str),
             status: findings.status,
             attempts: Some(target.attempt),

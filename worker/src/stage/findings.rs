@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::Method;
+use shared::crawl::Found;
 use shared::protocol::{ExitFault, ExitUse, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue};
 use shared::robots::RobotsAnswer;
@@ -22,6 +23,8 @@ pub(super) struct Findings {
     pub(super) bytes: Option<u64>,
     pub(super) charset: Option<Cow<'static, str>>,
     pub(super) product: Product,
+    /// Its links, for a crawl.
+    pub(super) found: Option<Box<Found>>,
 }
 
 /// What became of a target.
@@ -68,6 +71,7 @@ impl Findings {
             bytes: Some(fetched.body.len() as u64),
             charset: charset.map(Cow::Borrowed),
             product,
+            found: None,
         }
     }
 
@@ -79,6 +83,7 @@ impl Findings {
             bytes: Some(0),
             charset: unchanged.charset.map(Cow::Owned),
             product: Product::Fields(unchanged.fields),
+            found: None,
         }
     }
 
@@ -152,6 +157,7 @@ impl From<Failure> for Findings {
                 may_pass: failure.may_pass,
                 retry_after: failure.retry_after,
             }),
+            found: None,
         }
     }
 }

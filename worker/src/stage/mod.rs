@@ -18,6 +18,7 @@ mod fetch;
 mod files;
 mod findings;
 mod kinds;
+mod links;
 pub(crate) mod map;
 mod media_type;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod sitemap;
 mod warc;
 
 use anyhow::Context as _;
+use shared::crawl::CrawlSpec;
 use shared::job::{Executor, FetchSpec, JobSpec, Work};
 use shared::protocol::Target;
 
@@ -40,11 +42,12 @@ pub(crate) use self::fetch::cookies::Cookies;
 pub(crate) use self::fetch::since::Notes;
 use self::fetch::{blocking, event_loop};
 use self::kinds::{Fetch, Parse, Sitemap};
+use self::links::Links;
 use self::map::Map;
 
 /// A job's work, ready to be done to one target after another.
 pub(crate) enum Stage {
-    /// A target is a URL: fetch it, then extract.
+    /// A target is a URL: fetch it, then extract. A crawl finds its links, too.
     Fetch(ByClient<Fetch<blocking::Client>, Fetch<event_loop::Client>>),
     /// A target is a path: read it, then extract.
     Parse(Box<Parse>),
@@ -93,14 +96,8 @@ impl Stage {
     /// Sets up what `job` asks for: the only place in a worker that asks for the kind of a job, but for the sandbox.
     pub(crate) fn new(job: &JobSpec, shortages: &Shortages) -> anyhow::Result<Self> {
         Ok(match &job.work {
-            Work::Fetch(spec) => Self::Fetch(match client(spec, job.executor, shortages)? {
-                ByClient::Blocking(client) => {
-                    ByClient::Blocking(Box::new(Fetch::new(*client, spec, job, shortages)?))
-                }
-                ByClient::EventLoop(client) => {
-                    ByClient::EventLoop(Box::new(Fetch::new(*client, spec, job, shortages)?))
-                }
-            }),
+            Work::Fetch(spec) => Self::fetching(spec, None, job, shortages)?,
+            Work::Crawl(spec) => Self::fetching(&spec.fetch, Some(spec), job, shortages)?,
             Work::Parse(spec) => Self::Parse(Box::new(Parse::new(spec, job, shortages.clone())?)),
             Work::Sitemap(spec) => Self::Sitemap(match client(spec, job.executor, shortages)? {
                 ByClient::Blocking(client) => ByClient::Blocking(Box::new(Sitemap::new(*client, spec, job)?)),
@@ -111,6 +108,24 @@ impl Stage {
             Work::Csv(spec) => Self::Csv(Box::new(Csv::new((**spec).clone(), job.slot, shortages.clone()))),
             Work::Map(spec) => Self::Map(Map::new(spec, job)),
         })
+    }
+
+    /// Fetches pages, and finds their links if it crawls.
+    fn fetching(
+        spec: &FetchSpec,
+        crawl: Option<&CrawlSpec>,
+        job: &JobSpec,
+        shortages: &Shortages,
+    ) -> anyhow::Result<Self> {
+        let links = crawl.map(|crawl| Links::new(crawl, job.parse_timeout)).transpose()?;
+        Ok(Self::Fetch(match client(spec, job.executor, shortages)? {
+            ByClient::Blocking(client) => {
+                ByClient::Blocking(Box::new(Fetch::new(*client, spec, links, job, shortages)?))
+            }
+            ByClient::EventLoop(client) => {
+                ByClient::EventLoop(Box::new(Fetch::new(*client, spec, links, job, shortages)?))
+            }
+        }))
     }
 
     /// The cookies, if the job keeps them.

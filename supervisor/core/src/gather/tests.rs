@@ -16,6 +16,7 @@ fn outcome(started_us: u64, elapsed_us: u64, cpu_us: u64, verdict: Verdict) -> O
         exit_use: None,
         over_budget: false,
         line_bytes: 1,
+        found_bytes: 0,
         note_bytes: 0,
     }
 }

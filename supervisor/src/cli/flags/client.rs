@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Subcommand, ValueEnum, ValueHint};
 
-use super::{CsvFlags, FetchFlags, MapFlags, ParseFlags};
+use super::{CrawlFlags, CsvFlags, FetchFlags, MapFlags, ParseFlags};
 use crate::cli::help;
 use crate::view::JobId;
 
@@ -65,6 +65,9 @@ pub(in crate::cli) enum SubmitVerb {
     /// Submit a job that fetches URLs
     #[command(after_long_help = help::SUBMIT)]
     Fetch(Box<FetchFlags>),
+    /// Submit a job that fetches URLs and follows their links
+    #[command(after_long_help = help::SUBMIT)]
+    Crawl(Box<CrawlFlags>),
     /// Submit a job that extracts fields from HTML files, and upload the files
     #[command(after_long_help = help::SUBMIT)]
     Parse(Box<ParseFlags>),

@@ -5,6 +5,7 @@
 //! Nothing is resolved here: `resolve` turns flags into a [`crate::plan::Plan`].
 
 mod client;
+mod crawl;
 mod csv;
 mod extract;
 mod input;
@@ -28,6 +29,7 @@ use clap_complete::Shell;
 pub(super) use self::client::{
     CancelFlags, JobsFlags, JobsVerb, ResultsFlags, ServiceFlags, StatusFlags, SubmitFlags,
 };
+pub(super) use self::crawl::{CrawlFlags, FollowFlags};
 pub(super) use self::csv::{CsvFlags, ReadingFlags, TableFlags};
 pub(super) use self::extract::ExtractFlags;
 pub(super) use self::input::{ListFlags, PathFlags, UrlFlags};
@@ -58,6 +60,9 @@ pub(super) enum Verb {
     /// Fetch URLs, extract fields, and write one record per URL
     #[command(after_long_help = help::FETCH)]
     Fetch(FetchFlags),
+    /// Fetch pages, follow their links within a scope, and write one record per page
+    #[command(after_long_help = help::CRAWL)]
+    Crawl(Box<CrawlFlags>),
     /// Extract fields from saved HTML files, and write one record per file
     #[command(after_long_help = help::PARSE)]
     Parse(ParseFlags),

@@ -192,6 +192,7 @@ impl Run {
             hosts: Some("{}".to_owned()),
             held: Vec::new(),
             uncertain: None,
+            found_bytes: None,
         };
         self.store.commit(&commit).unwrap();
         self.state.output_bytes = commit.output_bytes;
@@ -385,6 +386,7 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
             hosts: None,
             held: Vec::new(),
             uncertain: None,
+            found_bytes: None,
         }) {
             break error.to_string();
         }

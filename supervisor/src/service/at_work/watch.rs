@@ -112,7 +112,7 @@ fn counts(look: &Look<'_>) -> JobCounts {
         look.snapshot;
     let (total, total_exact) = match total {
         Total::Exact(total) => (Some(total), true),
-        Total::About(total) => (Some(total), false),
+        Total::About(total) | Total::Found(total) => (Some(total), false),
         Total::Bytes(_) | Total::Unknown => (None, false),
     };
     JobCounts {

@@ -202,6 +202,7 @@ impl<'a> Exchange<'a> {
         }
         self.recording.head(head, keeps_cookies.is_some());
         self.recording.keep_headers(&self.hop.rules.response_headers, head);
+        self.recording.keep_robots_tags(&head.headers);
         if !leaves_undone(head) {
             self.spend();
         }

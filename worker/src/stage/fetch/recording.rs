@@ -26,6 +26,12 @@ use crate::stage::save::{FileSlot, Saved};
 /// Archived name of `Transfer-Encoding`, which no longer describes the body as archived.
 const TRANSFER_ENCODING_RENAMED: &str = "x-archive-orig-transfer-encoding";
 
+/// What a page says to robots, in its head.
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+/// Most lines of it that are kept.
+const ROBOTS_TAGS_MAX: usize = 16;
+
 /// The address that a response came from. A client puts it into the extensions of the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) IpAddr);
@@ -90,6 +96,8 @@ pub(crate) struct Recording {
     spent: Option<Method>,
     /// The headers of the last response that go into the record: one object, if any are wanted.
     headers: Option<Box<FieldValue>>,
+    /// What the last response says to robots, a line each.
+    robots_tags: Vec<String>,
     /// What the last request says about its proxy.
     exit_use: Option<ExitUse>,
     /// The file that the body is saved as, if bodies are saved.
@@ -107,6 +115,7 @@ impl Recording {
             requests: 0,
             spent: None,
             headers: None,
+            robots_tags: Vec::new(),
             exit_use: None,
             file: None,
             condition: None,
@@ -241,6 +250,17 @@ impl Recording {
         Some(unchanged)
     }
 
+    /// Keeps what a response says to robots.
+    pub(super) fn keep_robots_tags(&mut self, headers: &HeaderMap) {
+        let lines = headers.get_all(X_ROBOTS_TAG).iter().take(ROBOTS_TAGS_MAX);
+        self.robots_tags.extend(lines.filter_map(|line| line.to_str().ok().map(str::to_owned)));
+    }
+
+    /// What the last response says to robots, a line each.
+    pub(in crate::stage) fn take_robots_tags(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.robots_tags)
+    }
+
     /// The headers of the last response that go into the record.
     pub(in crate::stage) fn headers(&self) -> Option<&FieldValue> {
         self.headers.as_deref()
@@ -249,6 +269,7 @@ impl Recording {
     /// Records a request to `url`.
     pub(super) fn request(&mut self, url: &Url, request: &Request<Bytes>) {
         (self.reply, self.headers, self.exit_use) = (None, None, None);
+        self.robots_tags.clear();
         self.requests = self.requests.saturating_add(1);
         let Some(hops) = &mut self.hops else { return };
         // The earlier attempt went to a dead connection, so this one replaces it.

@@ -18,6 +18,7 @@ use crate::stage::fetch::cookies::Cookies;
 use crate::stage::fetch::since::{Condition, Notes};
 use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
+use crate::stage::links::{self, Links, PageLinks};
 use crate::stage::media_type::MediaType;
 use crate::stage::save::{FileSlot, Files};
 use crate::stage::{Blocking, Compute, Interleaved, robots};
@@ -37,12 +38,15 @@ pub(crate) struct Fetch<C> {
     files: Option<Files>,
     /// What an earlier run has noted of pages, if they are compared with it.
     notes: Option<Notes>,
+    /// Finds the links of pages, for a crawl.
+    links: Option<Links>,
 }
 
 impl<C: Client> Fetch<C> {
     pub(crate) fn new(
         client: C,
         spec: &FetchSpec,
+        links: Option<Links>,
         job: &JobSpec,
         shortages: &Shortages,
     ) -> anyhow::Result<Self> {
@@ -59,7 +63,7 @@ impl<C: Client> Fetch<C> {
         let files = spec.save.as_deref().map(open).transpose()?;
         let fields = select::names(&job.fields, job.each.as_ref(), &job.presets).len();
         let (parse_timeout, notes) = (job.parse_timeout, spec.since.as_ref().map(|_| Notes::default()));
-        Ok(Self { client, extractor, fields, rules, parse_timeout, robots_token, files, notes })
+        Ok(Self { client, extractor, fields, rules, parse_timeout, robots_token, files, notes, links })
     }
 
     /// What is asked and noted of a target's page, if pages are compared with those of an earlier run.
@@ -81,7 +85,8 @@ impl<C: Client> Fetch<C> {
         self.client.cookies()
     }
 
-    fn read(&self, fetched: Fetched) -> Findings {
+    /// Extracts the fields of a page, and finds its links if the job crawls. `tags` is what its head says to robots.
+    fn read(&self, target: &Target, fetched: Fetched, tags: &[String]) -> Findings {
         let media_type = fetched.content_type.as_deref().and_then(MediaType::extract);
         let media_type = media_type.as_ref();
         let page = Page {
@@ -95,13 +100,24 @@ impl<C: Client> Fetch<C> {
             Ok(extracted) => (Some(extracted.charset), Product::Fields(extracted.values)),
             Err(error) => (None, Product::problem(error.kind(), error.to_string())),
         };
-        Findings::of_response(fetched, charset, product)
+        let Some(links) = &self.links else { return Findings::of_response(fetched, charset, product) };
+        match links.find(target, &fetched, page, tags) {
+            Ok(PageLinks { found, is_indexed }) => {
+                let product = if is_indexed { product } else { links::not_indexed() };
+                Findings { found: Some(found), ..Findings::of_response(fetched, charset, product) }
+            }
+            Err(error) => {
+                let product = Product::problem(error.kind(), format!("cannot find its links: {error}"));
+                Findings::of_response(fetched, charset, product)
+            }
+        }
     }
 
     /// What is known of a page that only its file holds.
     fn unread(&self, fetched: Fetched) -> Findings {
         let product = Product::Fields(vec![FieldValue::Null; self.fields]);
-        Findings::of_response(fetched, None, product)
+        let found = self.links.as_ref().map(|_| links::unread());
+        Findings { found, ..Findings::of_response(fetched, None, product) }
     }
 }
 
@@ -121,7 +137,10 @@ impl<C: Client> Compute for Fetch<C> {
             }
             match outcome {
                 Ok(fetched) if !recording.holds_page() => self.unread(fetched),
-                outcome => self.rules.apply(outcome, judged, recording, |fetched| self.read(fetched)),
+                outcome => {
+                    let tags = recording.take_robots_tags();
+                    self.rules.apply(outcome, judged, recording, |fetched| self.read(target, fetched, &tags))
+                }
             }
         })
     }

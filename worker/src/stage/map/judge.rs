@@ -158,6 +158,7 @@ impl Driver {
             exit_use: None,
             over_budget: false,
             line_bytes,
+            found_bytes: 0,
             note_bytes: 0,
         };
         self.voice.push(outcome, &block.records, self.queue.is_empty());

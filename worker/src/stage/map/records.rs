@@ -142,6 +142,7 @@ mod tests {
             exit_use: None,
             over_budget: false,
             line_bytes: 0,
+            found_bytes: 0,
             note_bytes: 0,
         };
         let (names, values) = (["a".to_owned()], [FieldValue::Text("}".to_owned())]);

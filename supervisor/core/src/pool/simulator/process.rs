@@ -373,6 +373,7 @@ fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outc
         exit_use: None,
         over_budget: false,
         line_bytes: 0,
+        found_bytes: 0,
         note_bytes: 0,
     }
 }

@@ -48,6 +48,7 @@ impl Rig {
             exit_use: None,
             over_budget: false,
             line_bytes: 0,
+            found_bytes: 0,
             note_bytes: 0,
         };
         let batch = Batch { slices_read: 0, outcomes: vec![outcome], lines: Vec::new() };

@@ -113,6 +113,7 @@ impl Run {
                     exit_use: None,
                     over_budget: false,
                     line_bytes: 0,
+                    found_bytes: 0,
                     note_bytes: 0,
                 }
             })

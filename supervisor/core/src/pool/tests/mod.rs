@@ -176,6 +176,7 @@ fn outcome(id: u64, verdict: &Verdict) -> Outcome {
         exit_use: None,
         over_budget: false,
         line_bytes: 0,
+        found_bytes: 0,
         note_bytes: 0,
     }
 }

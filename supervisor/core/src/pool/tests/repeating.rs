@@ -86,6 +86,7 @@ impl Repeating {
             exit_use: None,
             over_budget: false,
             line_bytes: 10,
+            found_bytes: 0,
             note_bytes: 0,
         };
         let batch = Batch { slices_read: 0, outcomes: vec![outcome], lines: Vec::new() };
