@@ -113,7 +113,7 @@ fn scopes_depth_and_numbers_limit_a_crawl() {
     assert_eq!(run(&["--host-pages-max", "2"]), ["0", "1 a"]);
     assert_eq!(run(&["--include", "/(a|deep/1)$"]), ["0", "1 a", "2 deep/1 robots"]);
     assert_eq!(run(&["--exclude", "/b$", "--exclude", "map"]).len(), whole - 7);
-    assert_eq!(run(&["--follow", "map > *"]).len(), whole - 8);
+    assert_eq!(run(&["--follow", "map > *"]), ["0", "1 map"]);
     let any = run(&["--scope", "any", "--depth", "1", "--resolve", "elsewhere.invalid:80:127.0.0.1:1"]);
     assert!(any.is_empty() || any.iter().any(|line| line.contains("elsewhere")), "{any:?}");
     let prefix = crawl().arg(origin.url("/linked/deep/1")).args(["--scope", "prefix"]).run();
@@ -142,10 +142,10 @@ fn undisturbed(url: &str) -> BTreeMap<u64, Value> {
 #[test]
 fn killed_at_any_time_it_finds_the_same_pages() {
     let (origin, dir) = (Origin::start(), Dir::new());
-    let url = origin.url("/linked/tree/0?delay=0.02");
+    let url = origin.url("/linked/tree/0?delay=0.05");
     let want = undisturbed(&url);
     let start = || {
-        let flags = ["--mode", "both", "--concurrency", "4", "--resume", "-o", "out.jsonl", "--summary", "s.json"];
+        let flags = ["--mode", "both", "--concurrency", "2", "--resume", "-o", "out.jsonl", "--summary", "s.json"];
         crawl().current_dir(dir.root()).arg(&url).args(flags).spawn()
     };
     let requests = || origin.stats()["requests"].as_u64().unwrap();
