@@ -14,6 +14,7 @@ use crate::address::AddressPolicy;
 use crate::codec::JOINED_BYTES_MAX;
 use crate::crawl::{CrawlSpec, FOUND_BYTES_MAX};
 use crate::csv::CsvSpec;
+use crate::login::{LoginSpec, Profile};
 use crate::protocol::RECORD_BYTES_MAX;
 use crate::proxy::ProxySpec;
 use crate::request::RequestSpec;
@@ -200,6 +201,10 @@ pub struct FetchSpec {
     pub proxies: ProxySpec,
     /// The earlier run that pages are compared with, if there is one. Pages are noted for the next run then.
     pub since: Option<Box<SinceSpec>>,
+    /// How the job logs in, if it does.
+    pub login: Option<Box<LoginSpec>>,
+    /// The browsers as which sessions show themselves: one is drawn for each session. Empty is none.
+    pub profiles: Vec<Profile>,
 }
 
 impl FetchSpec {

@@ -36,6 +36,7 @@ pub mod file_state;
 pub mod framed;
 pub mod gunzip;
 pub mod job;
+pub mod login;
 pub mod path;
 pub mod proxy;
 pub mod redact;

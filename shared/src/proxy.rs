@@ -245,6 +245,8 @@ pub enum Sticky {
     None,
     /// The proxy of a host, as long as it works.
     Host,
+    /// The proxy of a session.
+    Session,
 }
 
 /// How a URL is reached.

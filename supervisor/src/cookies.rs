@@ -50,6 +50,9 @@ pub(crate) struct Cookies(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
+    /// The session that the cookies belong to, and its header profile.
+    session: u32,
+    profile: u16,
     jar: Jar,
     file: Option<PathBuf>,
     /// Whether the file lacks a change.
@@ -80,6 +83,22 @@ impl Cookies {
         kept.replace_file()?;
         drop(kept);
         Ok(cookies)
+    }
+
+    /// Begins a session with this header profile. It forgets the cookies of the one before, unless it is to keep them.
+    pub(crate) fn begin_session(&self, session: u32, profile: u16, keeps: bool) {
+        let mut kept = self.lock();
+        (kept.session, kept.profile) = (session, profile);
+        if !keeps {
+            kept.jar = Jar::default();
+            kept.is_behind = true;
+        }
+    }
+
+    /// The session that the cookies belong to, and its header profile.
+    pub(crate) fn session(&self) -> (u32, u16) {
+        let kept = self.lock();
+        (kept.session, kept.profile)
     }
 
     /// Returns all cookies, for a worker that has none yet.

@@ -15,6 +15,7 @@
 
 mod clocks;
 mod limits;
+mod logins;
 mod manifest;
 #[cfg(feature = "objects")]
 mod object;
@@ -49,6 +50,7 @@ use crate::plan::Plan;
 use crate::robots::RobotsCache;
 use crate::runtime::{Control, Controller, NoWorkers, Observer, Workers};
 use crate::saving::SavingError;
+use crate::session::Session;
 use crate::shortage;
 use crate::since::{Earlier, SinceError};
 
@@ -159,6 +161,8 @@ pub(crate) struct RunContext<'a> {
     pub(crate) robots: Option<RobotsCache>,
     /// The cookies, from when the job begins, if it keeps them.
     pub(crate) cookies: Option<Cookies>,
+    /// The session, from when the job begins, if it is more than a jar.
+    pub(crate) session: Option<Session>,
     /// What an earlier run knows of pages, from when the job begins, if they are compared with it.
     pub(crate) earlier: Option<Arc<Earlier>>,
     /// Where to count the bytes of the output that are certain.

@@ -34,6 +34,7 @@ mod robots;
 pub mod runtime;
 mod saving;
 pub mod service;
+mod session;
 mod shortage;
 mod side_file;
 mod since;

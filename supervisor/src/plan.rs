@@ -73,6 +73,8 @@ pub struct Plan {
     pub summary: Option<PathBuf>,
     /// The file for the HTML report.
     pub report: Option<PathBuf>,
+    /// The file that the traps of a crawl are listed in.
+    pub traps: Option<PathBuf>,
     /// The file that cookies are read from and kept in.
     pub cookie_jar: Option<PathBuf>,
 }

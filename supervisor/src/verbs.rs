@@ -37,6 +37,9 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Outcome> {
         if let Some(path) = &plan.summary {
             report.run.summary.write(path, Readers::of(&plan.output))?;
         }
+        if let (Some(path), Some(crawl)) = (&plan.traps, &report.run.summary.crawl) {
+            crawl.write_traps(path, Readers::of(&plan.output))?;
+        }
         if let Some(path) = &plan.report {
             write_report(path, Readers::of(&plan.output), std::slice::from_ref(&report.run))?;
         }
@@ -147,6 +150,7 @@ fn alone(plan: &Plan, targets_max: u64, progress: &mut Progress) -> Result<JobRe
         hosts: None,
         robots: None,
         cookies: None,
+        session: None,
         earlier: None,
         committed: None,
         targets_max,

@@ -272,7 +272,7 @@ fn packets(kind: &str) -> Vec<Packet> {
         "slices" => of(&FromWorker::Batch(Batch { slices_read: u64::MAX, ..Batch::default() })),
         "gave-up" => of(&FromWorker::GaveUp("an attacker says so".to_owned())),
         "said" => of(&FromWorker::Said("I am a program".to_owned())),
-        "cookies" => of(&FromWorker::Cookies(Vec::new())),
+        "cookies" => of(&FromWorker::Cookies { session: 0, set: Vec::new() }),
         _ => of(&FromWorker::Hello(Hello { protocol: 0, build: String::new(), pid: 0 })),
     }
 }
@@ -303,6 +303,7 @@ fn outcome(id: u64, line_bytes: u64) -> Outcome {
         retry_after_ms: None,
         exit_use: None,
         over_budget: false,
+        session: None,
         line_bytes,
         found_bytes: 0,
         note_bytes: 0,

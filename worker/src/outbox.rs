@@ -81,6 +81,8 @@ struct Pending {
     said_bytes: usize,
     /// Cookies that were set. They go before the batch, and make it no more urgent.
     cookies: Vec<Cookie>,
+    /// The session that they belong to.
+    session: u32,
     /// Slices were read since the last batch; the supervisor waits for that credit.
     credit_due: bool,
     /// Do not linger.
@@ -172,11 +174,15 @@ impl Outbox {
     }
 
     /// Queues cookies that were set. They leave before the outcomes that are queued after them.
-    pub(crate) fn push_cookies(&self, cookies: Vec<Cookie>) {
+    /// Those of an earlier session are dropped, because nobody wants them any more.
+    pub(crate) fn push_cookies(&self, session: u32, cookies: Vec<Cookie>) {
         if cookies.is_empty() {
             return;
         }
         let mut pending = self.shared.lock();
+        if std::mem::replace(&mut pending.session, session) != session {
+            pending.cookies.clear();
+        }
         let was_empty = pending.is_empty();
         pending.cookies.extend(cookies);
         if was_empty {
@@ -326,8 +332,9 @@ fn next_batch(shared: &Shared) -> Option<(Vec<FromWorker>, Batch, bool)> {
     pending.credit_due = false;
     pending.said_bytes = 0;
     let cookies = std::mem::take(&mut pending.cookies);
-    let mut said: Vec<_> =
-        cookies.chunks(COOKIES_MAX).map(|some| FromWorker::Cookies(some.to_vec())).collect();
+    let session = pending.session;
+    let message = |some: &[Cookie]| FromWorker::Cookies { session, set: some.to_vec() };
+    let mut said: Vec<_> = cookies.chunks(COOKIES_MAX).map(message).collect();
     said.append(&mut pending.said);
     // What is left over is waited for already.
     pending.urgent = !pending.batch.outcomes.is_empty();

@@ -57,6 +57,24 @@ impl fmt::Display for Rule {
     }
 }
 
+impl Rule {
+    /// Parses a rule that another flag or key, `name`, has in common with `--blocked-if`.
+    ///
+    /// # Errors
+    /// Fails if it is not a rule, or if its selector or regular expression is not valid.
+    pub fn parse(name: &'static str, text: &str) -> Result<Self, SelectError> {
+        let shape = "write status:401, header:NAME~REGEX, css:SELECTOR or body~REGEX";
+        let rule = match parse(text) {
+            Ok(BlockedIf::Rule(rule)) => Ok(rule),
+            Ok(BlockedIf::None | BlockedIf::Vendors | BlockedIf::Repeats) => {
+                Err(Refusal::new(0, "this is not a rule", shape))
+            }
+            Err(refusal) => Err(refusal),
+        };
+        rule.map_err(|refusal| refusal.in_flag(name, text))
+    }
+}
+
 /// The value of one `--blocked-if`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockedIf {

@@ -21,6 +21,8 @@ pub struct Found {
     pub aliases: Vec<String>,
     /// How many other links there are, by why they are not followed.
     pub cut: Vec<(Reason, u64)>,
+    /// What the page is to the search for traps: hashes of the shape of its address, and of its words.
+    pub kind: Option<(u64, u64)>,
     /// What was added already.
     #[serde(skip)]
     known: FxHashSet<Box<str>>,
@@ -62,7 +64,7 @@ impl Found {
     /// Whether nothing was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.aliases.is_empty() && self.cut.is_empty()
+        self.links.is_empty() && self.aliases.is_empty() && self.cut.is_empty() && self.kind.is_none()
     }
 
     /// Leaves out the links that are known.

@@ -141,6 +141,7 @@ mod tests {
             depth_max: None,
             pages_max: None,
             host_pages_max: None,
+            alike_max: None,
             obeys: true,
         }
     }

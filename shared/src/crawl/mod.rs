@@ -5,6 +5,7 @@ mod fields;
 mod found;
 mod judge;
 mod link;
+pub mod shape;
 
 use std::fmt;
 
@@ -41,6 +42,8 @@ pub struct CrawlSpec {
     pub pages_max: Option<u64>,
     /// Most pages of one host; `None` is any number.
     pub host_pages_max: Option<u64>,
+    /// Most pages that are alike and lead on to each other; `None` is any number.
+    pub alike_max: Option<u64>,
     /// Whether `nofollow` and `noindex` are obeyed.
     pub obeys: bool,
 }
@@ -100,7 +103,7 @@ pub enum Reason {
     Unread,
     /// Its path repeats itself.
     Repeats,
-    /// Too many pages have addresses of its shape.
+    /// Pages with addresses of its shape are all alike.
     Shape,
 }
 

@@ -183,7 +183,7 @@ enum Before {
 }
 
 /// Flags whose values are bodies of requests.
-const BODY_FLAGS: [&str; 4] = ["-d", "--data", "--json", "--request-json"];
+const BODY_FLAGS: [&str; 6] = ["-d", "--data", "--json", "--request-json", "--login", "--profile"];
 
 /// Returns a body as it may be shown: only the name of a file.
 fn body(value: &str) -> Cow<'_, str> {
@@ -314,8 +314,24 @@ fn values_in(text: &str) -> String {
     shown
 }
 
-/// Divides what follows a name into what stands before its secret value, the value, and the rest.
+/// Divides what follows a name into what stands before its secret value, the value, and the rest. If the value ends
+/// with a secret name, as it does behind a stray quote or sign, then what belongs to that name is part of the value.
 fn value_of<'a>(name: &str, after: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
+    let (between, _, mut end) = assigned(name, after)?;
+    let (_, from_value) = after.split_at(between.len());
+    loop {
+        let (value, _) = from_value.split_at(from_value.len() - end.len());
+        let named = value.trim_end_matches(|letter| !is_name_char(letter));
+        let name = named.rsplit(|letter| !is_name_char(letter)).next().unwrap_or_default();
+        match from_value.get(named.len()..).and_then(|follows| assigned(name, follows)) {
+            Some((_, _, rest)) if rest.len() < end.len() => end = rest,
+            _ => return Some((between, value, end)),
+        }
+    }
+}
+
+/// Divides what follows a name as if its value ended where it seems to.
+fn assigned<'a>(name: &str, after: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
     if SCHEMES.contains(&name) {
         let value = after.strip_prefix(' ')?.trim_start_matches(' ');
         return divided(after, value, unquoted(value, char::is_whitespace));

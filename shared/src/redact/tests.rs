@@ -80,6 +80,11 @@ fn texts_are_shown_without_secrets() {
         // Which quote begins the value is not known if there is one too many.
         ("pwd=\"\n password=\"a b\" c", "pwd=\"***\" c"),
         ("pwd=\" password=\"a b\", c", "pwd=\"***\", c"),
+        // A value that ends with a secret name takes that name's value along.
+        ("pwd=\"x` {\"Cookie\": \"a b\"} c", "pwd=\"***\"} c"),
+        ("key=Cookie: a b\nnext", "key=***\nnext"),
+        ("pwd=\"x {\"token\": \"sid\": \"a\"} c", "pwd=\"***\"} c"),
+        ("token=\"key\", items: 3", "token=\"***\", items: 3"),
         ("{\"token\":\"a\",\"b\":1}", "{\"token\":\"***\",\"b\":1}"),
         (r#"{"m":"token=a\" b"}"#, r#"{"m":"token=***\" b"}"#),
         (r#"{"m":"'Cookie: a=b\""}"#, r#"{"m":"'Cookie: ***\""}"#),

@@ -55,6 +55,10 @@ impl Cookie {
 /// What a worker's copy of the jar lacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CookieUpdate {
+    /// The session that they belong to. With a later one than before, the worker forgets all that it had.
+    pub session: u32,
+    /// Which of the job's header profiles goes with the session.
+    pub profile: u16,
     /// How many of this worker's own changes the supervisor had taken in before. Where the worker has changed a cookie
     /// once more since, its own change is the later one.
     pub taken: u64,

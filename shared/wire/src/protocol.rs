@@ -21,7 +21,7 @@ use crate::record::ErrorKind;
 pub use self::exit::{Exit, ExitFault, ExitUse};
 
 /// Version of this protocol. It is increased when the meaning of a message changes.
-pub const PROTOCOL: u32 = 9;
+pub const PROTOCOL: u32 = 10;
 
 /// The first and only message on the one-shot server: the channel ends that the supervisor keeps.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,9 +32,15 @@ pub struct Bootstrap {
     pub from_worker: IpcBytesReceiver,
 }
 
-/// Ids from here on are not inputs. Each is a robots.txt that the supervisor asks for; what its outcome's line holds is
-/// the worker's answer and not a record.
-pub const ROBOTS_IDS: u64 = 1 << 63;
+/// Ids from here on are not inputs. Each is something that the supervisor asks for itself; what its outcome's line holds
+/// is the worker's answer and not a record. Up to [`LOGIN_IDS`], they are robots.txt files.
+pub const OWN_IDS: u64 = 1 << 63;
+
+/// Ids from here on, up to [`CHECK_IDS`], are the requests of a login.
+pub const LOGIN_IDS: u64 = OWN_IDS | 1 << 62;
+
+/// Ids from here on are pages that are asked for once more, to see whether a session has ended.
+pub const CHECK_IDS: u64 = LOGIN_IDS | 1 << 61;
 
 /// Supervisor → worker. `J` describes a job; nothing here looks into it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +95,8 @@ pub struct Target {
     pub not_before_us: Option<u64>,
     /// The proxy that it goes through; `None`: it goes directly.
     pub exit: Option<Exit>,
+    /// The session that it is asked in. A worker that is in a later one sends nothing for it.
+    pub session: u32,
     /// The URL, path or lines, byte for byte as given.
     #[serde(with = "serde_bytes")]
     pub input: Vec<u8>,
@@ -98,10 +106,28 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether it is a robots.txt, and not an input.
+    /// Whether it is not an input, but something that the supervisor asks for itself.
+    #[must_use]
+    pub const fn is_own(&self) -> bool {
+        self.id >= OWN_IDS
+    }
+
+    /// Whether it is a robots.txt.
     #[must_use]
     pub const fn is_robots(&self) -> bool {
-        self.id >= ROBOTS_IDS
+        self.id >= OWN_IDS && self.id < LOGIN_IDS
+    }
+
+    /// Whether it is a request of a login.
+    #[must_use]
+    pub const fn is_login(&self) -> bool {
+        self.id >= LOGIN_IDS && self.id < CHECK_IDS
+    }
+
+    /// Whether it is a page that is asked for once more, to see whether the session has ended.
+    #[must_use]
+    pub const fn is_check(&self) -> bool {
+        self.id >= CHECK_IDS
     }
 }
 
@@ -125,7 +151,12 @@ pub enum FromWorker {
     Batch(Batch),
     /// Cookies that this worker was given, at most [`COOKIES_MAX`]; before the outcomes of the targets that brought
     /// them.
-    Cookies(Vec<Cookie>),
+    Cookies {
+        /// The session that they belong to.
+        session: u32,
+        /// The cookies.
+        set: Vec<Cookie>,
+    },
 }
 
 impl FromWorker {
@@ -240,6 +271,8 @@ pub struct Outcome {
     pub exit_use: Option<ExitUse>,
     /// Whether it failed for good only because the retry budget of its host is used up.
     pub over_budget: bool,
+    /// What the answer says about the session; `None` if that is not known.
+    pub session: Option<SessionMark>,
     /// Length of its line in [`Batch::lines`], with what follows it; 0 if it has no line ([`Verdict::Retry`]).
     pub line_bytes: u64,
     /// Length of what was found in the page: it follows the record, and stands before the note.
@@ -287,6 +320,16 @@ pub struct Parts<'a> {
     pub found: &'a [u8],
     /// What a later run should know of the page.
     pub note: &'a [u8],
+}
+
+/// What an answer says about the session that it was asked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionMark {
+    /// The number of the session.
+    pub number: u32,
+    /// Whether the answer is that to somebody who is not logged in. Then the verdict is [`Verdict::Retry`], and there
+    /// is no record. Without a [`Reply`], nothing was sent, because the session is over.
+    pub is_out: bool,
 }
 
 /// What an answer says about its server.
@@ -369,6 +412,7 @@ mod tests {
             retry_after_ms: None,
             exit_use: None,
             over_budget: false,
+            session: None,
             line_bytes,
             found_bytes: 0,
             note_bytes: 0,
@@ -424,7 +468,7 @@ mod tests {
             (FromWorker::GaveUp("why".to_owned()), false),
             (FromWorker::Said("line".to_owned()), true),
             (FromWorker::Batch(Batch::default()), true),
-            (FromWorker::Cookies(Vec::new()), false),
+            (FromWorker::Cookies { session: 0, set: Vec::new() }, false),
         ] {
             let mut sent = Vec::new();
             send(&message, &mut sent, |_| Ok::<_, ()>(())).unwrap().unwrap();

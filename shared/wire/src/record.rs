@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Uncertain,
     /// Every proxy that was tried failed.
     Proxy,
+    /// The page wants a login, also right after one that succeeded.
+    Login,
     /// The address policy forbids the host's address.
     AddressDenied,
     /// The content encoding or charset could not be decoded.
@@ -77,6 +79,7 @@ impl ErrorKind {
             Self::Blocked => "blocked",
             Self::Uncertain => "uncertain",
             Self::Proxy => "proxy",
+            Self::Login => "login",
             Self::AddressDenied => "address_denied",
             Self::Decode => "decode",
             Self::Parse => "parse",

@@ -9,6 +9,7 @@
 //! | [`crawl`] | which pages of a crawl are known, and which are fetched next |
 //! | [`proxies`] | which proxy a target goes through, and which proxies are worth a try |
 //! | [`robots`] | when a robots.txt is fetched, and which targets wait for it |
+//! | [`sessions`] | when a job logs in, and what it means that a page looks logged out |
 //! | [`advice`] | what bounds a sampled job, how long it will take, and which mode fits it |
 //!
 //! Every call is given the time and what happened. Nothing here reads a clock, opens a file or knows a process.
@@ -23,3 +24,4 @@ pub mod load;
 pub mod pool;
 pub mod proxies;
 pub mod robots;
+pub mod sessions;

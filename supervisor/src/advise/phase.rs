@@ -321,6 +321,7 @@ fn run_job(
         hosts: None,
         robots,
         cookies: None,
+        session: None,
         earlier: None,
         committed: None,
         targets_max: u64::MAX,

@@ -17,12 +17,13 @@ use super::flags::{
 use super::parts::when;
 use super::problem::Problem;
 use super::settings::{is_repeatable, is_switch, key};
-use super::{Environment, request, settings};
+use super::{Environment, login, request, settings};
 use crate::client::{ClientCommand, Files, Operation, Results, ServiceAddress, Submit};
 use crate::view::JobAction;
 
 /// Flags of a local run that `submit` refuses. The service keeps the records of its jobs.
-const NOT_SUBMITTED: [&str; 6] = ["output", "overwrite", "resume", "summary", "report", "config"];
+const NOT_SUBMITTED: [&str; 7] =
+    ["output", "overwrite", "resume", "summary", "report", "traps", "config"];
 
 /// Flags that the client uses itself and does not send.
 const CLIENT_FLAGS: [&str; 12] = [
@@ -86,6 +87,7 @@ pub(super) fn order(
             let submitted = (root, path, matches);
             let (mut document, mut typed) = document(verb.is_some(), submitted)?;
             request::inline(&mut document)?;
+            login::inline(&mut document, env)?;
             document.extend(name.map(|name| ("name".to_owned(), name.into())));
             document.extend(priority.map(|priority| ("priority".to_owned(), priority.into())));
             let files = files(&mut document, &mut typed)?;

@@ -1,11 +1,15 @@
 //! Resolves the flags of `crawl`, and refuses those of `fetch` that do not go with it.
 
+use std::path::{Path, PathBuf};
+
 use clap::Command;
 use shared::crawl::{CrawlSpec, Judge, TRACKERS, link_fields};
 use shared::job::FetchSpec;
 
+use super::disk::{self, OutputPlan};
 use super::flags::{FollowFlags, ListFlags, NetworkFlags, OutputFlags};
 use super::problem::Problem;
+use crate::plan::Output;
 
 /// The name in place of [`TRACKERS`].
 const PRESET: &str = "trackers";
@@ -36,9 +40,24 @@ pub(super) fn check(network: &NetworkFlags, lists: &ListFlags, output: &OutputFl
     }
 }
 
+/// Resolves `--traps`.
+pub(super) fn traps(
+    flags: Option<&FollowFlags>,
+    place: &OutputPlan,
+    inputs: &[&Path],
+) -> Result<Option<PathBuf>, Problem> {
+    let Some(path) = flags.and_then(|flags| flags.traps.as_ref()) else { return Ok(None) };
+    disk::check_side_file("--traps", path, inputs)?;
+    if let Output::File { path: output, .. } = &place.output {
+        disk::check_distinct(&[("--traps", path), ("--output", output)])?;
+    }
+    Ok(Some(path.clone()))
+}
+
 /// Makes a crawl of what is fetched and which links are followed.
 pub(super) fn spec(fetch: FetchSpec, flags: FollowFlags, obeys: bool) -> Result<CrawlSpec, Problem> {
-    let FollowFlags { follow, scope, include, exclude, depth, pages_max, host_pages_max, strip_param } = flags;
+    let FollowFlags { follow, scope, include, exclude, depth, pages_max, host_pages_max, alike_max, traps: _, strip_param } =
+        flags;
     let strip = strip_param.into_iter().flat_map(|name| {
         if name == PRESET { TRACKERS.map(str::to_owned).to_vec() } else { vec![name] }
     });
@@ -53,6 +72,7 @@ pub(super) fn spec(fetch: FetchSpec, flags: FollowFlags, obeys: bool) -> Result<
         depth_max: depth,
         pages_max: pages_max.map(Into::into),
         host_pages_max: host_pages_max.map(Into::into),
+        alike_max: alike_max.0,
         obeys,
     };
     link_fields(&spec.follow, obeys).map_err(Problem::Usage)?;

@@ -22,7 +22,7 @@ use crate::outcome::{first_paragraph, without_secrets};
 use crate::plan::{Input, Plan};
 
 /// Flags of local runs, which a job of the service cannot have.
-const NOT_FOR_JOBS: [&str; 18] = [
+const NOT_FOR_JOBS: [&str; 19] = [
     "output",
     "format",
     "split",
@@ -37,6 +37,7 @@ const NOT_FOR_JOBS: [&str; 18] = [
     "quiet",
     "summary",
     "report",
+    "traps",
     "cookie-jar",
     "config",
     "job",

@@ -14,6 +14,7 @@ mod encoding;
 mod flags;
 mod help;
 mod inputs;
+mod login;
 mod manual;
 mod object;
 mod parts;
@@ -26,6 +27,7 @@ mod save;
 mod serve;
 mod settings;
 mod since;
+mod tables;
 mod values;
 
 use std::cell::RefCell;

@@ -76,6 +76,7 @@ pub(super) fn map(pool: &PoolFlags, flags: MapFlags, env: &Environment<'_>) -> R
         quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
+        traps: None,
         cookie_jar: None,
     })
 }

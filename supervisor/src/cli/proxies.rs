@@ -24,6 +24,7 @@ pub(super) fn proxies(flags: ProxyFlags, env: &Environment<'_>) -> Result<ProxyS
         sticky: match flags.proxy_sticky {
             StickyFlag::None => Sticky::None,
             StickyFlag::Host => Sticky::Host,
+            StickyFlag::Session => Sticky::Session,
         },
         ..ProxySpec::default()
     };

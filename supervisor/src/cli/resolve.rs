@@ -23,7 +23,7 @@ use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::proxies::proxies;
-use super::{Environment, Invocation, crawl, csv, disk, program, request, save, serve, since};
+use super::{Environment, Invocation, crawl, csv, disk, login, program, request, save, serve, since};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -187,6 +187,7 @@ fn csv(pool: &PoolFlags, flags: CsvFlags, env: &Environment<'_>) -> Result<Invoc
         quiet: pool.quiet,
         summary: output.side.summary,
         report: output.side.report,
+        traps: None,
         cookie_jar: None,
     };
     Ok(Invocation::Run(Box::new(plan)))
@@ -271,6 +272,7 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
             (place, flags.ordered, flags.side.summary, flags.side.report)
         }
     };
+    let traps = crawl::traps(run.follow.as_ref(), &place, &paths)?;
     let is_archive = matches!(place.format, Format::Warc { .. });
     if is_archive && run.network.is_none() {
         return Err(Problem::Usage(
@@ -324,6 +326,7 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
         quiet: run.quiet,
         summary,
         report,
+        traps,
         cookie_jar,
     };
     Ok((plan, read_once))
@@ -372,6 +375,14 @@ fn fetch_spec(
         Some(CookiesFlag::Off) => false,
         None => flags.cookie_jar.is_some(),
     };
+    let login = login::login(flags.request.login.as_ref(), env)?;
+    let profiles = login::profiles(&flags.request.profile)?;
+    let cookies = match (&login, flags.cookies) {
+        (Some(_), Some(CookiesFlag::Off)) => {
+            return Err(Problem::Usage("a login needs cookies, and --cookies is off".to_owned()));
+        }
+        (login, _) => cookies || login.is_some(),
+    };
     let transport = request::transport(&flags.request, env)?;
     let response_headers = distinct(flags.request.response_header);
     if cookies && response_headers.iter().any(|name| *name == SET_COOKIE.as_str()) {
@@ -395,6 +406,8 @@ fn fetch_spec(
         blocked,
         save: None,
         since: None,
+        login: login.map(Box::new),
+        profiles,
         request: request.map(Box::new),
         transport,
         response_headers,

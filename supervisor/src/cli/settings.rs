@@ -70,6 +70,28 @@ pub(super) fn is_switch(arg: &Arg) -> bool {
     arg.get_value_parser().type_id() == std::any::TypeId::of::<bool>()
 }
 
+/// Whether the value of a flag is a table.
+fn takes_table(arg: &Arg) -> bool {
+    arg.get_value_names().is_some_and(|names| names.iter().any(|name| name.as_str() == "TABLE"))
+}
+
+/// Returns a value of a file as JSON.
+fn json(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::Boolean(on) => (*on).into(),
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from)
+        }
+        DeValue::Float(number) => number.as_str().parse::<f64>().map_or(Value::Null, Value::from),
+        DeValue::Array(array) => array.iter().map(|value| json(value.get_ref())).collect(),
+        DeValue::Table(table) => {
+            table.iter().map(|(name, value)| (name.get_ref().to_string(), json(value.get_ref()))).collect()
+        }
+        DeValue::Datetime(date) => date.to_string().into(),
+    }
+}
+
 /// The name of a flag's environment variable.
 pub(super) fn variable(long: &str) -> String {
     format!("MUSTER_{}", long.replace('-', "_").to_uppercase())
@@ -93,6 +115,8 @@ enum SettingValue {
     Text(String),
     Number(String),
     List(Vec<Self>),
+    /// A table, as JSON.
+    Table(String),
     /// A value that no flag takes, with the name of its type.
     Other(&'static str),
 }
@@ -104,6 +128,7 @@ impl SettingValue {
             Self::Text(_) => "string",
             Self::Number(_) => "number",
             Self::List(_) => "array",
+            Self::Table(_) => "table",
             Self::Other(kind) => kind,
         }
     }
@@ -120,7 +145,8 @@ impl From<&DeValue<'_>> for SettingValue {
             },
             DeValue::Float(number) => Self::Number(number.as_str().to_owned()),
             DeValue::Array(array) => Self::List(array.iter().map(|value| value.get_ref().into()).collect()),
-            DeValue::Datetime(_) | DeValue::Table(_) => Self::Other(value.type_str()),
+            DeValue::Table(_) => Self::Table(json(value).to_string()),
+            DeValue::Datetime(_) => Self::Other(value.type_str()),
         }
     }
 }
@@ -133,7 +159,7 @@ impl From<&Value> for SettingValue {
             Value::Number(number) => Self::Number(number.to_string()),
             Value::String(text) => Self::Text(text.clone()),
             Value::Array(array) => Self::List(array.iter().map(Self::from).collect()),
-            Value::Object(_) => Self::Other("object"),
+            Value::Object(_) => Self::Table(value.to_string()),
         }
     }
 }
@@ -332,10 +358,12 @@ fn scalar(arg: &Arg, value: &SettingValue) -> Result<OsString, String> {
     let typed = match value {
         SettingValue::Switch(on) if is_switch(arg) => Some(on.to_string()),
         SettingValue::Text(text) | SettingValue::Number(text) if !is_switch(arg) => Some(text.clone()),
+        SettingValue::Table(text) if takes_table(arg) => Some(text.clone()),
         SettingValue::Switch(_)
         | SettingValue::Text(_)
         | SettingValue::Number(_)
         | SettingValue::List(_)
+        | SettingValue::Table(_)
         | SettingValue::Other(_) => None,
     };
     typed.map(OsString::from).ok_or_else(|| {

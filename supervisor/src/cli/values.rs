@@ -30,6 +30,19 @@ pub(super) enum Limit {
     Unlimited,
 }
 
+/// A number, or `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Many(pub(super) Option<u64>);
+
+/// Parses a number, or `unlimited`.
+pub(super) fn number_or_unlimited(text: &str) -> Result<Many, String> {
+    match text.parse::<NonZeroU64>() {
+        _ if text == "unlimited" => Ok(Many(None)),
+        Ok(number) => Ok(Many(Some(number.get()))),
+        Err(_) => Err("give a whole number, at least 1, or unlimited".to_owned()),
+    }
+}
+
 /// A request header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {

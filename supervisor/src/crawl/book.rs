@@ -11,17 +11,25 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
-use shared::crawl::{CrawlSpec, Found, Reason, Strip, home};
-use supervisor_core::crawl::{Lanes, Levels, Seen};
+use shared::crawl::shape::{self, repeats};
+use shared::crawl::{CrawlSpec, FOUND_BYTES_MAX, Found, LINK_BYTES_MAX, Reason, Strip, home};
+use supervisor_core::crawl::{Lanes, Levels, Seen, Shapes};
 use url::Url;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::log::{Frame, Log, LookUp};
-use super::report::CrawlSummary;
+use super::report::{CrawlSummary, Trap};
 use crate::journal::{Finished, JournalError};
 use crate::kinds::Homes;
 use crate::source::HostFinder;
+
+/// Most bytes of what a worker has found in one page: links, and what stands beside them.
+const WORKERS_BYTES_MAX: usize = FOUND_BYTES_MAX + (1 << 20);
+
+/// Most traps that are listed: the state of a crawl is written at each commit.
+const TRAPS_MAX: usize = 256;
 
 /// How long the source waits for pages before it shows that it is there.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -54,6 +62,7 @@ pub(super) enum Next {
 struct State {
     levels: Levels,
     cut: BTreeMap<Reason, u64>,
+    traps: Vec<Trap>,
 }
 
 #[derive(Debug)]
@@ -64,6 +73,9 @@ struct Known {
     /// Makes hashes differ from run to run, so that no site can prepare two URLs with one hash.
     seed: u64,
     lanes: Lanes,
+    shapes: Shapes,
+    /// Pages that have the shape of the page that they were found on.
+    chained: RoaringTreemap,
     hosts: HostFinder,
     /// Pages that have ended before an earlier one, and where in the log their links are.
     ended: BTreeMap<u64, Option<u64>>,
@@ -120,7 +132,8 @@ impl Book {
         let (mut pages, mut waiting, mut state) = (0, BTreeMap::new(), State::default());
         let log = Log::resume(&path, bytes, |frame, at| {
             match frame {
-                Frame::Page(_, url) => {
+                Frame::Page(_, is_alike, url) => {
+                    known.chained.extend(is_alike.then_some(pages));
                     known.know(&url, pages, finished.contains(pages));
                     pages += 1;
                 }
@@ -130,6 +143,7 @@ impl Book {
                 Frame::Waiting(id, _) => {
                     waiting.insert(id, at);
                 }
+                Frame::Kind(shape, contents) => known.shapes.add(shape, contents),
                 Frame::State(text) => state = serde_json::from_slice(&text)?,
             }
             Ok(())
@@ -200,7 +214,9 @@ impl Book {
         let mut found: BTreeMap<_, _> = found.into_iter().collect();
         let mut known = self.lock();
         for id in ended {
-            let links = found.remove(&id).and_then(|bytes| Found::decode(&bytes));
+            // What a worker has made up is as good as nothing.
+            let bytes = found.remove(&id).filter(|bytes| bytes.len() <= WORKERS_BYTES_MAX);
+            let links = bytes.and_then(|bytes| Found::decode(&bytes));
             known.end(id, links).map_err(|cause| self.fault(&cause))?;
         }
         known.advance();
@@ -271,7 +287,8 @@ impl Book {
     /// Returns what the summary says.
     pub(crate) fn report(&self) -> CrawlSummary {
         let known = self.lock();
-        CrawlSummary::new(&known.state.levels, &known.state.cut, known.lanes.hosts())
+        let State { levels, cut, traps } = &known.state;
+        CrawlSummary::new(levels, cut, traps, known.lanes.hosts())
     }
 }
 
@@ -283,6 +300,8 @@ impl Known {
             seen: Seen::default(),
             seed: fastrand::u64(..),
             lanes: Lanes::default(),
+            shapes: Shapes::new(spec.alike_max.unwrap_or(u64::MAX)),
+            chained: RoaringTreemap::new(),
             hosts: HostFinder::default(),
             ended: BTreeMap::new(),
             limits: Limits::of(spec),
@@ -319,12 +338,13 @@ impl Known {
         if self.seen.contains(self.hash(url)) {
             return Ok(());
         }
-        self.add(None, url)
+        self.add(None, false, url)
     }
 
-    fn add(&mut self, parent: Option<u64>, url: &[u8]) -> io::Result<()> {
-        self.log.append(&Frame::Page(parent, url.to_vec()))?;
+    fn add(&mut self, parent: Option<u64>, is_alike: bool, url: &[u8]) -> io::Result<()> {
+        self.log.append(&Frame::Page(parent, is_alike, url.to_vec()))?;
         let id = self.state.levels.add();
+        self.chained.extend(is_alike.then_some(id));
         self.know(url, id, false);
         Ok(())
     }
@@ -359,7 +379,7 @@ impl Known {
     fn waiting(&mut self, place: u64) -> io::Result<Found> {
         let found = match self.log.read_at(place)? {
             Frame::Waiting(_, bytes) => Found::decode(&bytes),
-            Frame::Page(..) | Frame::Alias(_) | Frame::State(_) => None,
+            Frame::Page(..) | Frame::Alias(_) | Frame::Kind(..) | Frame::State(_) => None,
         };
         found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is damaged"))
     }
@@ -375,14 +395,21 @@ impl Known {
                 self.log.append(&Frame::Alias(alias.clone().into_bytes()))?;
             }
         }
+        let own_shape = found.kind.map(|(shape, _)| shape);
+        if let Some((shape, contents)) = found.kind.filter(|_| self.chained.contains(id)) {
+            self.shapes.add(shape, contents);
+            self.log.append(&Frame::Kind(shape, contents))?;
+        }
         for link in found.links() {
             let url = link.as_bytes();
             if self.seen.contains(self.hash(url)) {
                 continue;
             }
-            match self.refusal(url, depth) {
+            let shape = shape::shape(link);
+            let shape_hash = shape::hash(&shape);
+            match self.refusal(url, depth).or_else(|| self.trap(link, shape, shape_hash)) {
                 Some(reason) => *self.state.cut.entry(reason).or_default() += 1,
-                None => self.add(Some(id), url)?,
+                None => self.add(Some(id), own_shape == Some(shape_hash), url)?,
             }
         }
         self.state.levels.take();
@@ -392,6 +419,9 @@ impl Known {
     /// Returns why a page that is not known is not fetched either.
     fn refusal(&mut self, url: &[u8], depth: u32) -> Option<Reason> {
         let Limits { depth_max, pages_max, host_pages_max, .. } = self.limits;
+        if url.len() > LINK_BYTES_MAX {
+            return Some(Reason::TooLong);
+        }
         if depth > depth_max {
             return Some(Reason::Depth);
         }
@@ -403,6 +433,26 @@ impl Known {
             self.lanes.known(lane) >= host_pages_max
         };
         is_full.then_some(Reason::HostPagesMax)
+    }
+
+    /// Returns the trap that a link leads into, if it is one.
+    fn trap(&mut self, link: &str, shape: String, shape_hash: u64) -> Option<Reason> {
+        let reason = if repeats(link) {
+            Reason::Repeats
+        } else if self.shapes.is_trap(shape_hash) {
+            Reason::Shape
+        } else {
+            return None;
+        };
+        let traps = &mut self.state.traps;
+        match traps.iter().position(|trap| trap.shape == shape && trap.reason == reason) {
+            Some(known) => traps.iter_mut().skip(known).take(1).for_each(|trap| trap.links += 1),
+            None if traps.len() < TRAPS_MAX => {
+                traps.push(Trap { reason, shape, links: 1, example: link.to_owned() });
+            }
+            None => {}
+        }
+        Some(reason)
     }
 
     fn advance(&mut self) {

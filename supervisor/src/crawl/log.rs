@@ -24,18 +24,23 @@ const FRAME_BYTES_MAX: u32 = 16 << 20;
 /// Bytes read at once where a few pages are looked up.
 const READ_BYTES: usize = 8 * 1024;
 
+/// Marks a page that has the shape of its parent, in the number of the parent.
+const ALIKE: u64 = 1 << 63;
+
 /// The kind of a frame, and how many bytes follow.
 const HEAD_BYTES: usize = 5;
 
 /// One entry of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// The next page: the page that it was found on, if any, and its URL.
-    Page(Option<u64>, Vec<u8>),
+    /// The next page: the page that it was found on, if any, whether that has the same shape, and its URL.
+    Page(Option<u64>, bool, Vec<u8>),
     /// Another URL of a page.
     Alias(Vec<u8>),
     /// What was found in a page that ended before an earlier one.
     Waiting(u64, Vec<u8>),
+    /// The kind of a page whose links are taken in: hashes of its shape and its words.
+    Kind(u64, u64),
     /// The state of the crawl, encoded.
     State(Vec<u8>),
 }
@@ -45,6 +50,7 @@ impl Frame {
     const ALIAS: u8 = 2;
     const WAITING: u8 = 3;
     const STATE: u8 = 4;
+    const KIND: u8 = 5;
 
     fn of(kind: u8, mut body: Vec<u8>) -> Option<Self> {
         let number = |body: &mut Vec<u8>| {
@@ -55,11 +61,13 @@ impl Frame {
         Some(match kind {
             Self::PAGE => {
                 let parent = number(&mut body)?;
-                Self::Page((parent != u64::MAX).then_some(parent), body)
+                let named = parent == u64::MAX;
+                Self::Page((!named).then_some(parent & !ALIKE), !named && parent & ALIKE != 0, body)
             }
             Self::ALIAS => Self::Alias(body),
             Self::WAITING => Self::Waiting(number(&mut body)?, body),
             Self::STATE => Self::State(body),
+            Self::KIND => Self::Kind(number(&mut body)?, number(&mut body)?),
             _ => return None,
         })
     }
@@ -135,11 +143,19 @@ impl Log {
     /// Appends a frame. Returns where it begins.
     pub(super) fn append(&mut self, frame: &Frame) -> io::Result<u64> {
         let at = self.written + self.buffer.len() as u64;
+        let words;
         let (kind, number, body) = match frame {
-            Frame::Page(parent, url) => (Frame::PAGE, Some(parent.unwrap_or(u64::MAX)), url),
+            Frame::Page(parent, is_alike, url) => {
+                let alike = if *is_alike { ALIKE } else { 0 };
+                (Frame::PAGE, Some(parent.map_or(u64::MAX, |parent| parent | alike)), url)
+            }
             Frame::Alias(url) => (Frame::ALIAS, None, url),
             Frame::Waiting(id, found) => (Frame::WAITING, Some(*id), found),
             Frame::State(state) => (Frame::STATE, None, state),
+            Frame::Kind(shape, contents) => {
+                words = contents.to_le_bytes().to_vec();
+                (Frame::KIND, Some(*shape), &words)
+            }
         };
         let length = body.len() + number.map_or(0, |_| size_of::<u64>());
         let length = u32::try_from(length).ok().filter(|length| *length <= FRAME_BYTES_MAX);
@@ -211,7 +227,7 @@ impl LookUp {
                     frames.skip(length)?;
                     next += 1;
                 } else {
-                    let Some(Frame::Page(parent, url)) = Frame::of(kind, frames.body(length)?) else {
+                    let Some(Frame::Page(parent, _, url)) = Frame::of(kind, frames.body(length)?) else {
                         return Err(damaged());
                     };
                     pages.push((parent, url));
@@ -306,7 +322,7 @@ mod tests {
         let path = dir.path().join("log");
         let mut log = Log::create(&path).unwrap();
         for n in 0..1000 {
-            log.append(&Frame::Page((n > 0).then(|| n - 1), url(n))).unwrap();
+            log.append(&Frame::Page((n > 0).then(|| n - 1), n % 3 == 1, url(n))).unwrap();
             if n % 7 == 0 {
                 log.append(&Frame::Waiting(n, vec![0; 20_000])).unwrap();
             }
@@ -334,7 +350,7 @@ mod tests {
         let mut log = Log::resume(&path, bytes, take).unwrap();
         assert_eq!((frames.len(), frames.last()), (1144, Some(&Frame::State(b"state".to_vec()))));
         check(&mut log);
-        assert_eq!(log.append(&Frame::Page(None, url(0))).unwrap(), bytes);
+        assert_eq!(log.append(&Frame::Page(None, false, url(0))).unwrap(), bytes);
         assert!(Log::resume(&path, bytes + 1, |_, _| Ok(())).is_err());
         assert!(Log::resume(&path, bytes - 1, |_, _| Ok(())).is_err());
     }

@@ -13,6 +13,7 @@ use supervisor_core::proxies::Proxies;
 
 use super::clocks::Started;
 use super::limits::{frontier_config, pool_config, readable};
+use super::logins;
 use super::proxies;
 use super::shape::Shape;
 use super::{EngineError, RunContext};
@@ -183,6 +184,7 @@ pub(super) fn run<C: Consumer>(
         let facts = started.facts(shape, why, ended.sandbox.clone(), &job.gather);
         let mut run = ModeRun::new(&job.gather, &facts);
         run.summary.proxies = proxies::summarize(&used);
+        run.summary.login = logins::summarize(&ended);
         return Ok(Passes { ended, reader_left, run });
     }
 }
@@ -266,6 +268,12 @@ impl Job<'_> {
         if let Some(proxies) = proxies::config(&self.plan.work) {
             pool = pool.through(Proxies::new(proxies, seed));
         }
+        if let Some(exit) = context.session.as_ref().and_then(|session| session.start().exit) {
+            pool = pool.in_session(Some(exit));
+        }
+        if let Some(sessions) = logins::config(self.plan, context.session.as_ref()) {
+            pool = pool.logging_in(sessions);
+        }
         if let Some(room) = room {
             pool = pool.growing(Total::new(room, workers, now));
         }
@@ -300,6 +308,7 @@ impl Job<'_> {
         Runtime::new(parts, job, pool, workers_max, self.targets_max)
             .obeying(robots)
             .keeping(context.cookies.clone())
+            .in_session(context.session.clone(), self.plan.host_key)
             .since(context.earlier.clone())
             .run()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::job::Work;
 use shared::proxy::{Reach as Way, Sticky};
-use supervisor_core::proxies::{ProxiesConfig, ProxySnapshot, Reach, ReachOf};
+use supervisor_core::proxies::{self as core, ProxiesConfig, ProxySnapshot, Reach, ReachOf};
 
 use crate::kinds;
 use crate::summary::PerProxy;
@@ -21,7 +21,12 @@ pub(super) fn config(work: &Work) -> Option<ProxiesConfig> {
             Way::Only(place) => Reach::Only(place),
         })
     });
-    Some(ProxiesConfig { names, tiers: spec.tiers.clone(), is_sticky: spec.sticky == Sticky::Host, reach })
+    let sticky = match spec.sticky {
+        Sticky::None => core::Sticky::None,
+        Sticky::Host => core::Sticky::Host,
+        Sticky::Session => core::Sticky::Session,
+    };
+    Some(ProxiesConfig { names, tiers: spec.tiers.clone(), sticky, reach })
 }
 
 /// Adds what a pass used to what the passes before it used.

@@ -13,7 +13,7 @@ use super::passes::{self, Consumer, Next, Pass, PassEnd, Passes, Start};
 use super::report::{JobReport, Kept, Report, Resume};
 use super::shape::Shape;
 use super::sitemaps::{self, Listed};
-use super::{EngineError, RunContext, manifest};
+use super::{EngineError, RunContext, logins, manifest};
 use crate::cookies::Cookies;
 use crate::crawl::{self, Book, Pages};
 use crate::heading;
@@ -141,6 +141,7 @@ fn append(
             None => Cookies::default(),
         });
     }
+    let plan = &logins::begin(plan, input.as_ref().map(SpooledInput::session), context);
     let (sitemaps, sitemaps_failed) = match sitemaps::list(plan, context, input.as_ref())? {
         Listed::Nothing => (None, 0),
         Listed::Entries(entries, failed) => (Some(entries), failed),

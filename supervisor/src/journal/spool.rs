@@ -30,6 +30,8 @@ pub struct SpooledInput {
     cookies: PathBuf,
     /// The pages that a crawl knows.
     found: PathBuf,
+    /// The session of such a job.
+    session: PathBuf,
     /// Whether standard input is one of the inputs.
     used: bool,
     /// Whether it was spooled completely before this run.
@@ -43,14 +45,24 @@ impl SpooledInput {
         let was_whole = spool.is_whole();
         let robots = super::beside(journal, ".robots");
         let cookies = super::beside(journal, ".cookies");
+        let session = super::beside(journal, ".session");
         let found = super::beside(journal, ".found");
-        Self { spool, sitemaps, robots, cookies, found, used: inputs.contains(&Input::StdinLines), was_whole }
+        Self {
+            spool,
+            sitemaps,
+            robots,
+            cookies,
+            session,
+            found,
+            used: inputs.contains(&Input::StdinLines),
+            was_whole,
+        }
     }
 
     /// Returns the files that may be beside the journal at `journal`.
     pub(super) fn files(journal: &Path) -> impl Iterator<Item = PathBuf> {
-        let names =
-            [".input", ".sitemaps", ".robots", ".cookies", ".found"].map(|suffix| super::beside(journal, suffix));
+        let names = [".input", ".sitemaps", ".robots", ".cookies", ".session", ".found"];
+        let names = names.map(|suffix| super::beside(journal, suffix));
         names.into_iter().flat_map(|name| [super::beside(&name, ".part"), name])
     }
 
@@ -115,10 +127,18 @@ impl SpooledInput {
         &self.found
     }
 
+    /// Returns where a run keeps its session.
+    #[must_use]
+    pub fn session(&self) -> &Path {
+        &self.session
+    }
+
     /// Removes the spools, and what else is kept for the run.
     pub fn remove(&self) {
-        if fs::remove_file(&self.cookies).is_ok() {
-            whole_file::remove_unfinished(&self.cookies);
+        for secret in [&self.cookies, &self.session] {
+            if fs::remove_file(secret).is_ok() {
+                whole_file::remove_unfinished(secret);
+            }
         }
         let _ = fs::remove_file(&self.robots);
         let _ = fs::remove_file(&self.found);

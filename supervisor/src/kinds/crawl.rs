@@ -55,6 +55,7 @@ impl Kind for Crawl<'_> {
             depth_max,
             pages_max,
             host_pages_max,
+            alike_max,
             obeys,
         } = self.0;
         let list = |values: &[String]| if values.is_empty() { "nothing".to_owned() } else { values.join(" ") };
@@ -71,6 +72,7 @@ impl Kind for Crawl<'_> {
             Fact::new("--depth", limit(depth_max.map(u64::from))),
             Fact::new("--pages-max", limit(*pages_max)),
             Fact::new("--host-pages-max", limit(*host_pages_max)),
+            Fact::new("--alike-max", limit(*alike_max)),
             Fact::new("--robots", if *obeys { "obey" } else { "ignore" }),
         ]);
         facts

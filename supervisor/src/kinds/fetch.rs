@@ -76,6 +76,9 @@ impl Kind for Fetch<'_> {
             // A proxy may have died since.
             proxies: _,
             since,
+            // A user may mend the password, and resume.
+            login: _,
+            profiles,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),
@@ -93,6 +96,10 @@ impl Kind for Fetch<'_> {
         facts.extend(request.iter().flat_map(|request| request_in_words(request)));
         if !response_headers.is_empty() {
             facts.push(Fact::new("--response-header", response_headers.join(", ")));
+        }
+        if !profiles.is_empty() {
+            let text = serde_json::to_vec(profiles).unwrap_or_default();
+            facts.push(Fact::new("--profile", facts::hashed(&text)));
         }
         if let Some(since) = since {
             facts.push(Fact::new("--since", since.earlier.display()));

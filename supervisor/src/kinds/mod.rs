@@ -142,6 +142,15 @@ pub(crate) fn crawl(work: &Work) -> Option<&CrawlSpec> {
     }
 }
 
+/// The same, to change it.
+pub(crate) const fn fetched_mut(work: &mut Work) -> Option<&mut FetchSpec> {
+    match work {
+        Work::Fetch(spec) => Some(spec),
+        Work::Crawl(spec) => Some(&mut spec.fetch),
+        Work::Sitemap(_) | Work::Parse(_) | Work::Csv(_) | Work::Map(_) => None,
+    }
+}
+
 /// Whether requests are made from the columns of a row.
 pub(crate) fn needs_rows(work: &Work) -> bool {
     let needs = |request: &RequestSpec| request.url.is_some() || !request.columns().is_empty();
@@ -285,6 +294,8 @@ mod tests {
             cookies: false,
             proxies: ProxySpec::default(),
             since: None,
+            login: None,
+            profiles: Vec::new(),
         }
     }
 

@@ -58,6 +58,7 @@ pub(crate) fn reading(plan: &Plan) -> Option<(Plan, &Sitemaps)> {
             body_bytes_max: SITEMAP_BYTES_MAX,
             save: None,
             request: None,
+            login: None,
             ..spec.clone()
         }),
         // A robots.txt is about pages, and the user has named these.

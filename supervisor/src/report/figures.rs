@@ -65,6 +65,10 @@ fn tiles(run: &ModeRun) -> String {
     if summary.retries > 0 {
         tiles.push(("retries", units::count(summary.retries), "attempts followed by another".to_owned()));
     }
+    if let Some(login) = summary.login {
+        let more = format!("{} failed", units::count(login.failed));
+        tiles.push(("logins", units::count(login.logins), more));
+    }
     if summary.restarts > 0 {
         tiles.push((
             "restarts",

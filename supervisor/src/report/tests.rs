@@ -35,6 +35,7 @@ fn run(mode: Mode, workers: u32, concurrency: u32, targets: u64) -> ModeRun {
                     retry_after_ms: None,
                     exit_use: None,
                     over_budget: false,
+                    session: None,
                     line_bytes: 1,
                     found_bytes: 0,
                     note_bytes: 0,

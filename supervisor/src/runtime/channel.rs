@@ -180,7 +180,7 @@ fn check(message: &FromWorker) -> Result<(), String> {
     {
         return Err("the lengths of its records do not add up to what it sent".to_owned());
     }
-    if let FromWorker::Cookies(cookies) = message
+    if let FromWorker::Cookies { set: cookies, .. } = message
         && cookies.len() > COOKIES_MAX
     {
         return Err(format!("it sent {} cookies in one message; at most {COOKIES_MAX} fit", cookies.len()));
@@ -237,6 +237,7 @@ mod tests {
         retry_after_ms: None,
         exit_use: None,
         over_budget: false,
+        session: None,
         line_bytes: 0,
         found_bytes: 0,
         note_bytes: 0,
@@ -294,7 +295,7 @@ mod tests {
                 name: "a".to_owned(),
                 value: "b".to_owned(),
             };
-            FromWorker::Cookies(vec![cookie; count])
+            FromWorker::Cookies { session: 0, set: vec![cookie; count] }
         };
         for (what, message, passes) in [
             ("a short batch", batch(1), true),

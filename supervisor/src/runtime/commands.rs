@@ -57,6 +57,9 @@ impl Runtime<'_> {
             Command::Quarantine(quarantined) => self.quarantine(&quarantined),
             Command::Abandon(abandoned) => self.abandon(&abandoned),
             Command::Notice(notice) => self.parts.observer.notice(&notice),
+            Command::BeginSession(begun) => self.begin_session(begun),
+            Command::LoggedIn(exit) => self.logged_in(exit),
+            Command::LoginFailed(why) => self.login_failed(why),
         }
     }
 

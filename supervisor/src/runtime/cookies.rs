@@ -47,6 +47,17 @@ impl Copies {
         self.copies.insert(seat, Copy { knows: self.last, ..Copy::default() });
     }
 
+    /// A session begins: all workers need the whole jar, and none of what they have is theirs any more.
+    pub(super) fn begin_session(&mut self) {
+        self.last += 1;
+        self.forgotten = self.last;
+        self.changes.clear();
+        self.numbers.clear();
+        for copy in self.copies.values_mut() {
+            (copy.taken, copy.told) = (0, 0);
+        }
+    }
+
     /// A worker is gone.
     pub(super) fn forget(&mut self, seat: Seat) {
         self.copies.remove(&seat);
@@ -84,7 +95,7 @@ impl Copies {
         };
         let is_told = !whole && cookies.is_empty() && copy.told == copy.taken;
         (copy.knows, copy.told) = (self.last, copy.taken);
-        (!is_told).then_some(CookieUpdate { taken: copy.taken, whole, cookies })
+        (!is_told).then_some(CookieUpdate { taken: copy.taken, whole, cookies, ..CookieUpdate::default() })
     }
 }
 
@@ -93,8 +104,9 @@ impl Runtime<'_> {
     pub(super) fn send_jar(&mut self, seat: Seat) {
         let Some(cookies) = &self.cookies else { return };
         self.copies.begin(seat);
-        let update = CookieUpdate { taken: 0, whole: true, cookies: cookies.all() };
-        if !update.cookies.is_empty() {
+        let (session, profile) = cookies.session();
+        let update = CookieUpdate { session, profile, taken: 0, whole: true, cookies: cookies.all() };
+        if !update.cookies.is_empty() || session > 0 || profile > 0 {
             self.send(seat, ToWorker::Cookies(update));
         }
     }
@@ -103,12 +115,17 @@ impl Runtime<'_> {
     pub(super) fn send_changes(&mut self, seat: Seat) {
         let Some(cookies) = &self.cookies else { return };
         if let Some(update) = self.copies.update(seat, || cookies.all()) {
-            self.send(seat, ToWorker::Cookies(update));
+            let (session, profile) = cookies.session();
+            self.send(seat, ToWorker::Cookies(CookieUpdate { session, profile, ..update }));
         }
     }
 
     /// Takes in what a worker has changed.
-    pub(super) fn take_cookies(&mut self, now: Instant, seat: Seat, set: Vec<Cookie>) {
+    pub(super) fn take_cookies(&mut self, now: Instant, seat: Seat, session: u32, set: Vec<Cookie>) {
+        // Those of an earlier session must not replace any of this one.
+        if self.cookies.as_ref().is_some_and(|cookies| cookies.session().0 != session) {
+            return;
+        }
         let count = set.len();
         let changes = match &self.cookies {
             Some(cookies) => cookies.take_in(set),
@@ -178,8 +195,9 @@ mod tests {
         copies.note(two, 1, vec![cookie("b", "1")]);
         assert_eq!((copies.changes.len(), copies.numbers.len()), (2, 2));
         let last = vec![cookie("a", "9999"), cookie("b", "1")];
-        let told =
-            |taken, cookies: &[Cookie]| Some(CookieUpdate { taken, whole: false, cookies: cookies.to_vec() });
+        let told = |taken, cookies: &[Cookie]| {
+            Some(CookieUpdate { taken, cookies: cookies.to_vec(), ..CookieUpdate::default() })
+        };
         assert_eq!(copies.update(three, none), told(0, &last));
         assert_eq!(copies.update(two, none), told(1, &last[..1]));
         assert_eq!(copies.update(one, none), told(10_000, &last[1..]));

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use crossbeam_channel::TryRecvError;
-use shared::protocol::{ROBOTS_IDS, Slice, ToWorker};
+use shared::protocol::{OWN_IDS, Slice, ToWorker};
 use supervisor_core::pool::{Event, Seat};
 
 use super::Runtime;
@@ -23,7 +23,7 @@ pub(super) struct Handing {
 impl Runtime<'_> {
     /// Hands a slice over, now or after a note.
     pub(super) fn hand(&mut self, seat: Seat, slice: Slice) {
-        let has_inputs = slice.targets.iter().any(|target| !target.is_robots());
+        let has_inputs = slice.targets.iter().any(|target| !target.is_own());
         if has_inputs && self.parts.queue.notes().is_some() {
             self.handing.waiting.push((seat, slice));
         } else {
@@ -44,7 +44,7 @@ impl Runtime<'_> {
         }
         let slices = std::mem::take(&mut self.handing.waiting);
         let ids = slices.iter().flat_map(|(_, slice)| &slice.targets).map(|target| target.id);
-        notes.note(ids.filter(|id| *id < ROBOTS_IDS).collect());
+        notes.note(ids.filter(|id| *id < OWN_IDS).collect());
         self.handing.noting = slices;
     }
 

@@ -17,6 +17,7 @@ mod door;
 mod feed;
 mod handing;
 pub mod locate;
+pub(crate) mod login;
 mod observer;
 mod process;
 mod records;
@@ -42,6 +43,7 @@ use supervisor_core::gather::{Gather, LoadSample, Ordered};
 use supervisor_core::load::total::{Report as LoadReport, Room};
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 use supervisor_core::proxies::ProxySnapshot;
+use supervisor_core::sessions::LoginCounts;
 
 pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
@@ -60,8 +62,10 @@ use self::writer::Chunk;
 use crate::cookies::Cookies;
 use crate::journal::{self, Final, HeldRecord};
 use crate::kinds::{self, FirstSignal, ProgressUnit, Rules};
+use crate::plan::HostKey;
 use crate::progress::{Snapshot, Total};
 use crate::robots::RobotsCache;
+use crate::session::Session;
 use crate::since::Earlier;
 use crate::units;
 
@@ -114,6 +118,10 @@ pub struct Ended {
     pub lacks_descriptors: bool,
     /// Whether it failed because no proxy works, which may pass.
     pub lacks_proxies: bool,
+    /// Whether it failed because logins fail, which may pass.
+    pub lacks_login: bool,
+    /// What was done to log in, if the job does.
+    pub logins: Option<LoginCounts>,
     /// Whether results were given up because the user would not wait for a slow reader of the output.
     pub abandoned: bool,
     /// Whether the output failed; [`Writer::finish`] returns the reason.
@@ -177,6 +185,10 @@ pub struct Runtime<'a> {
     earlier: Option<Arc<Earlier>>,
     /// What the workers' copies of the cookies lack.
     copies: Copies,
+    /// The session, if it is more than a jar.
+    session: Option<Session>,
+    /// What counts as one host in the limits per host.
+    host_key: HostKey,
     /// When the journal gets what was learned about hosts.
     learned_due: Instant,
     /// Slices that wait until the journal has a note of them.
@@ -215,6 +227,8 @@ impl<'a> Runtime<'a> {
             cookies: None,
             earlier: None,
             copies: Copies::default(),
+            session: None,
+            host_key: HostKey::default(),
             learned_due: clock::now(),
             handing: Handing::default(),
             ended: Ended::default(),
@@ -237,6 +251,12 @@ impl<'a> Runtime<'a> {
     #[must_use]
     pub(crate) fn keeping(self, cookies: Option<Cookies>) -> Self {
         Self { cookies, ..self }
+    }
+
+    /// Keeps the session, whose requests go to hosts with this key.
+    #[must_use]
+    pub(crate) fn in_session(self, session: Option<Session>, host_key: HostKey) -> Self {
+        Self { session, host_key, ..self }
     }
 
     /// Compares pages with those of an earlier run.
@@ -268,6 +288,7 @@ impl<'a> Runtime<'a> {
         self.ended.load = self.pool.load_report();
         self.ended.proxies = self.pool.proxies();
         self.ended.lacks_proxies = self.pool.lacks_proxies();
+        self.ended.logins = self.pool.login_counts();
         self.keep_held();
         self.write_cookies();
         if self.ended.failure.is_none() {
@@ -352,6 +373,7 @@ impl<'a> Runtime<'a> {
             self.show(now);
         }
         self.write_cookies_if_due(now);
+        self.keep_exit();
         self.note_load(now);
     }
 
@@ -507,7 +529,9 @@ impl<'a> Runtime<'a> {
     fn on_heard(&mut self, now: Instant, heard: Heard) {
         let event = match heard {
             Heard::Message(seat, FromWorker::Batch(batch)) => return self.on_batch(now, seat, &batch),
-            Heard::Message(seat, FromWorker::Cookies(set)) => return self.take_cookies(now, seat, set),
+            Heard::Message(seat, FromWorker::Cookies { session, set }) => {
+                return self.take_cookies(now, seat, session, set);
+            }
             Heard::Message(seat, FromWorker::Hello(hello)) => {
                 if hello.protocol == PROTOCOL && hello.build == shared::BUILD_ID {
                     Event::Hello(seat)

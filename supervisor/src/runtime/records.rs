@@ -7,7 +7,7 @@ use crossbeam_channel::TrySendError;
 use shared::clock;
 use shared::crawl::Place;
 use shared::kept::Kept;
-use shared::protocol::{Batch, Outcome, Parts, ROBOTS_IDS, Verdict};
+use shared::protocol::{Batch, CHECK_IDS, LOGIN_IDS, OWN_IDS, Outcome, Parts, Verdict};
 use shared::record::{ErrorKind, Record, RecordError};
 use supervisor_core::pool::{Abandoned, Disposition, Event, Quarantined, Rejected, Seat};
 
@@ -52,10 +52,12 @@ impl Runtime<'_> {
             if *disposition == Disposition::Stale {
                 continue;
             }
-            if outcome.id >= ROBOTS_IDS {
+            if outcome.id >= OWN_IDS {
                 self.parts.observer.asked_robots(outcome);
-                if *disposition == Disposition::Final {
-                    self.take_robots(now, outcome.id, line);
+                match disposition {
+                    Disposition::Final if outcome.id < LOGIN_IDS => self.take_robots(now, outcome.id, line),
+                    Disposition::Final if outcome.id < CHECK_IDS => self.take_login(now, outcome.id, line),
+                    Disposition::Final | Disposition::Retried | Disposition::Held | Disposition::Stale => {}
                 }
                 continue;
             }
@@ -101,7 +103,11 @@ impl Runtime<'_> {
 
     /// Writes the record of a quarantined target, because its worker cannot any more.
     pub(super) fn quarantine(&mut self, quarantined: &Quarantined) {
-        if quarantined.id >= ROBOTS_IDS {
+        if quarantined.id >= LOGIN_IDS {
+            self.parts.observer.set_aside(quarantined);
+            return self.pool.end_login(clock::now(), quarantined.id, Some(&quarantined.message));
+        }
+        if quarantined.id >= OWN_IDS {
             return self.lose_robots(quarantined);
         }
         let at_us = clock::monotonic_us().saturating_sub(self.job.started_us);
@@ -131,7 +137,10 @@ impl Runtime<'_> {
 
     /// Writes the record of a target whose host was given up.
     pub(super) fn abandon(&mut self, abandoned: &Abandoned) {
-        if abandoned.id >= ROBOTS_IDS {
+        if abandoned.id >= LOGIN_IDS {
+            return self.pool.end_login(clock::now(), abandoned.id, Some(&abandoned.message));
+        }
+        if abandoned.id >= OWN_IDS {
             return self.abandon_robots(abandoned);
         }
         let Abandoned { id, input, kept, attempts, kind, message } = abandoned;
@@ -152,6 +161,7 @@ impl Runtime<'_> {
             retry_after_ms: None,
             exit_use: None,
             over_budget: false,
+            session: None,
             line_bytes: 0,
             found_bytes: 0,
             note_bytes: 0,

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use shared::clock;
 use shared::framed;
 use shared::kept;
-use shared::protocol::ROBOTS_IDS;
+use shared::protocol::OWN_IDS;
 use shared::record::ErrorKind;
 use shared::robots::{RobotsAnswer, RobotsFile};
 use supervisor_core::frontier::HostRef;
@@ -266,7 +266,7 @@ impl Runtime<'_> {
                 continue;
             };
             let Some(unanswered) = gate.unanswered.get(&authority) else { continue };
-            let id = ROBOTS_IDS + gate.fetched;
+            let id = OWN_IDS + gate.fetched;
             gate.fetched += 1;
             gate.fetches.insert(id, Fetch { authority: Arc::clone(&authority), found, _claim: claim });
             let host = HostRef { name: &unanswered.host.name, local: unanswered.host.local };
@@ -327,10 +327,10 @@ impl Runtime<'_> {
         gate.robots.next_due()
     }
 
-    /// Inputs without a record. A robots.txt is none.
+    /// Inputs without a record. A robots.txt is none, and neither is a login.
     pub(super) fn inputs_left(&self) -> u64 {
         let (held, fetches) =
             self.robots.as_ref().map_or((0, 0), |gate| (gate.held().0, gate.fetches.len() as u64));
-        (self.pool.inputs_left() + held).saturating_sub(fetches)
+        (self.pool.inputs_left() + held).saturating_sub(fetches + self.pool.logins_left())
     }
 }

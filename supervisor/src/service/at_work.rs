@@ -74,6 +74,7 @@ impl Assignment {
             hosts: Some(&self.hosts),
             robots: Some(self.robots.clone()),
             cookies: None,
+            session: None,
             earlier: None,
             committed: Some(Arc::clone(&self.committed)),
             targets_max: u64::MAX,
@@ -102,7 +103,7 @@ impl Assignment {
             if ended.lacks_descriptors {
                 return JobEnd::Short(why);
             }
-            if ended.lacks_proxies {
+            if ended.lacks_proxies || ended.lacks_login {
                 return JobEnd::Blocked(why);
             }
             return JobEnd::Failed(why, Some(result));

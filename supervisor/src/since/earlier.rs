@@ -85,7 +85,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 impl Earlier {
     /// Returns what is known of these targets, as far as there is room for it, in bytes.
     pub(crate) fn notes(&self, targets: &[Target], room: &mut usize) -> Vec<TargetNote> {
-        let inputs = targets.iter().filter(|target| !target.is_robots());
+        let inputs = targets.iter().filter(|target| !target.is_own());
         let known = inputs.filter_map(|target| {
             let note = self.note(&target.input)?;
             *room = room.checked_sub(note.len())?;

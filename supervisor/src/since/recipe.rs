@@ -45,6 +45,7 @@ fn of_requests(spec: &FetchSpec) -> Vec<Fact> {
         user_agent: _,
         request: _,
         response_headers: _,
+        profiles: _,
         // Not combined with it.
         save: _,
         since: _,
@@ -53,6 +54,7 @@ fn of_requests(spec: &FetchSpec) -> Vec<Fact> {
         transport,
         cookies,
         proxies,
+        login,
     } = spec;
     let TransportSpec { pins, ca, insecure, http1: _, identity } = transport;
     let ProxySpec { list, tiers, sticky, bypass, policy: _ } = proxies;
@@ -66,6 +68,10 @@ fn of_requests(spec: &FetchSpec) -> Vec<Fact> {
     let homes = header_scope.only_these.then_some(&header_scope.homes);
     facts.push(Fact::new("--header-scope", hash(&(header_scope.reach, homes))));
     facts.push(Fact::new("--cookies", if *cookies { "kept" } else { "not kept" }));
+    // Left out if not given, so that notes of earlier versions still fit.
+    if let Some(login) = login {
+        facts.push(Fact::new("--login", hash(login)));
+    }
     facts.push(Fact::new("--resolve", hash(pins)));
     let certificate = identity.as_ref().map(|identity| &identity.certificate);
     facts.push(Fact::new("--ca, --insecure or --cert", hash(&(ca, insecure, certificate))));

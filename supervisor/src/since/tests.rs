@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use shared::protocol::{ROBOTS_IDS, Target};
+use shared::protocol::{OWN_IDS, Target};
 use shared::record::FieldValue;
 use shared::since::{Asked, Known, Note, Validators};
 
@@ -101,7 +101,7 @@ fn a_robots_txt_is_not_looked_up() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out");
     complete(&output, &[(A, "a")]);
-    let mut target = Target { id: ROBOTS_IDS, input: A.as_bytes().to_vec(), ..Target::default() };
+    let mut target = Target { id: OWN_IDS, input: A.as_bytes().to_vec(), ..Target::default() };
     let earlier = earlier(&output);
     assert!(earlier.notes(&[target.clone()], &mut { usize::MAX }).is_empty());
     target.id = 0;

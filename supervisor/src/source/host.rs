@@ -19,6 +19,13 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Returns what stands for the host of a URL under this key; `None` if it is not an absolute http(s) URL.
+    pub(crate) fn of_url(url: &[u8], key: HostKey) -> Option<Self> {
+        HostFinder::keyed(key).find(url)
+    }
+}
+
 /// Finds hosts, and remembers the last one, because neighbours in a list mostly share it.
 #[derive(Debug, Default)]
 pub(crate) struct HostFinder {

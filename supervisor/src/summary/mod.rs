@@ -101,6 +101,9 @@ pub struct Summary {
     /// One entry per proxy, in order; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proxies: Vec<PerProxy>,
+    /// What was done to log in; absent if the job does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginSummary>,
     /// The parts of the sandbox in force in the workers: `landlock, seccomp`, or `off`; empty if none
     /// started.
     #[serde(default)]
@@ -152,6 +155,17 @@ pub struct PerWorker {
     pub rss_bytes_max: u64,
 }
 
+/// What a run did to log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LoginSummary {
+    /// Logins that succeeded.
+    pub logins: u64,
+    /// Answers that looked logged out.
+    pub logged_out: u64,
+    /// Logins that failed.
+    pub failed: u64,
+}
+
 /// What one proxy did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PerProxy {
@@ -198,6 +212,7 @@ impl Summary {
             crawl: None,
             per_worker: (0..).zip(gather.slots()).map(PerWorker::from).collect(),
             proxies: Vec::new(),
+            login: None,
             restarts: gather.restarts(),
             sandbox: facts.sandbox.clone(),
             why: facts.why.clone(),

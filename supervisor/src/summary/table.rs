@@ -7,7 +7,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Tab
 
 use shared::record::ErrorKind;
 
-use super::{PerProxy, PerWorker, Summary};
+use super::{LoginSummary, PerProxy, PerWorker, Summary};
 use crate::crawl::CrawlSummary;
 use crate::progress::Screen;
 use crate::units;
@@ -93,6 +93,9 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
         ("over budget", summary.retries_over_budget),
         ("restarts", summary.restarts),
     ];
+    if let Some(login) = &summary.login {
+        rows.push(("logins", logins(login), Plain));
+    }
     rows.extend(counts.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name, units::count(n), Plain)));
     if !summary.sandbox.is_empty() {
         rows.push(("sandbox", summary.sandbox.clone(), Plain));
@@ -120,6 +123,18 @@ fn crawled(crawl: &CrawlSummary) -> String {
     let deepest = u64::try_from(crawl.by_depth.len().saturating_sub(1)).unwrap_or(u64::MAX);
     let (pages, hosts) = (units::counted(crawl.known, "page"), units::counted(crawl.hosts, "host"));
     format!("{pages} known on {hosts}, up to {} deep", units::counted(deepest, "link"))
+}
+
+/// Formats logins, such as `41, 60 answers looked logged out, 1 failed`.
+fn logins(login: &LoginSummary) -> String {
+    let mut text = units::count(login.logins);
+    if login.logged_out > 0 {
+        text.push_str(&format!(", {} looked logged out", units::counted(login.logged_out, "answer")));
+    }
+    if login.failed > 0 {
+        text.push_str(&format!(", {} failed", units::count(login.failed)));
+    }
+    text
 }
 
 /// Formats the mode, such as `both: 2 workers × 64 in flight`.

@@ -45,6 +45,7 @@ fn gather() -> Gather {
                 retry_after_ms: None,
                 exit_use: None,
                 over_budget: false,
+                session: None,
                 line_bytes: 9,
                 found_bytes: 0,
                 note_bytes: 0,

@@ -20,6 +20,7 @@ mod feeds;
 mod hollow;
 pub mod linked;
 mod listener;
+mod logins;
 mod options;
 pub mod prose;
 mod redirects;
@@ -62,6 +63,7 @@ struct Origin {
     echoed: echo::Log,
     robots: robots::RobotsKind,
     versions: versions::Versions,
+    accounts: logins::Accounts,
 }
 
 impl Origin {
@@ -101,6 +103,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             echoed: echo::Log::default(),
             robots: options.robots,
             versions: versions::Versions::default(),
+            accounts: logins::Accounts::default(),
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
         writeln!(std::io::stdout(), "listening on {url}").context("cannot say where I listen")?;
@@ -124,6 +127,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(robots::routes())
         .merge(blobs::routes())
         .merge(sessions::routes())
+        .merge(logins::routes())
         .merge(bodies::routes())
         .merge(charsets::routes())
         .merge(echo::routes())

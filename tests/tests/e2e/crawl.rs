@@ -134,6 +134,25 @@ fn what_cannot_be_is_refused() {
     }
 }
 
+#[test]
+fn a_crawl_comes_out_of_traps() {
+    let (origin, dir) = (Origin::start(), Dir::new());
+    let run = crawl().current_dir(dir.root()).arg(origin.url("/linked/calendar/2024/1"));
+    let run = run.arg(origin.url("/linked/again/x")).args(["--alike-max", "50", "--traps", "traps.jsonl"]);
+    let run = run.args(["--summary", "s.json", "--per-host", "4"]).run().exits(0);
+    let count = |path: &str| {
+        run.records().iter().filter(|record| record["url"].as_str().unwrap().contains(path)).count()
+    };
+    // Both ways from the first month, and the pages that are on their way when it is noticed.
+    assert!((51..60).contains(&count("/calendar/")), "{run}");
+    assert_eq!(count("/again/"), 2, "{run}");
+    let traps = parse_lines(dir.read("traps.jsonl").as_bytes());
+    let named: Vec<_> = traps.iter().map(|trap| (&trap["reason"], trap["shape"].as_str().unwrap())).collect();
+    assert_eq!(named.len(), 2, "{traps:?}");
+    assert!(named.contains(&(&"repeats".into(), &*origin.url("/linked/again/again/again/again/x"))), "{traps:?}");
+    assert_eq!(summary(&dir)["crawl"]["traps"], Value::from(traps));
+}
+
 /// The pages of the tree with their depths and parents, as a run leaves them that nobody disturbs.
 fn undisturbed(url: &str) -> BTreeMap<u64, Value> {
     normalised(crawl().arg(url).run().exits(0).records())

@@ -34,6 +34,7 @@ mod inherited;
 mod inputs;
 mod lists;
 mod load;
+mod login;
 mod map;
 mod modes;
 mod once;

@@ -53,7 +53,8 @@ impl Worker {
     pub(crate) fn deliver(&self, computed: Computed, line: &[u8], idle: bool) {
         let Computed { outcome, begun } = computed;
         if let Some(cookies) = &self.cookies {
-            self.outbox.push_cookies(cookies.changes());
+            let (session, changes) = cookies.changes();
+            self.outbox.push_cookies(session, changes);
         }
         match (&self.then, begun) {
             (Some(then), Some(begun)) => {

@@ -16,8 +16,9 @@ use shared::select::{Field, Source, Take, byte_regex};
 use twox_hash::XxHash3_64;
 use url::Url;
 
+use super::fetch::login::about_answers;
 use super::fetch::recording::Recording;
-use super::fetch::{Failure, Fetched, Outcome, blocked_message};
+use super::fetch::{Failure, Fetched, Outcome, blocked_message, logged_out_message};
 use super::findings::{Findings, Problem, Product};
 use super::media_type::MediaType;
 
@@ -34,42 +35,62 @@ const TOKEN_MIN: usize = 16;
 
 /// The rules of one job, compiled.
 pub(super) struct PageRules {
-    bodies: Vec<(Regex, String)>,
-    /// Finds all elements in one pass, and the rules in the order of its fields.
-    css: Option<(Extractor, Vec<String>)>,
-    parse_timeout: Duration,
+    blocked: Matcher,
+    /// Which pages are those for somebody who is not logged in, if the job logs in.
+    logged_out: Matcher,
     /// Finds words about a challenge, if pages that repeat are to be noticed.
     challenge: Option<Regex>,
 }
 
+/// Rules about pages, of which one must match.
+pub(super) struct Matcher {
+    bodies: Vec<(Regex, String)>,
+    /// Finds all elements in one pass, and the rules in the order of its fields.
+    css: Option<(Extractor, Vec<String>)>,
+    parse_timeout: Duration,
+}
+
+/// The rule that a page matches.
+#[derive(Debug)]
+pub(super) enum Matched {
+    /// It counts as blocked.
+    Blocked(String),
+    /// It is for somebody who is not logged in.
+    LoggedOut(String),
+}
+
 /// A page, as far as the rules are concerned.
 #[derive(Clone, Copy)]
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     body: &'a [u8],
     content_type: Option<&'a str>,
     url: Option<&'a Url>,
 }
 
+impl<'a> From<&'a Fetched> for Seen<'a> {
+    fn from(fetched: &'a Fetched) -> Self {
+        let content_type = fetched.content_type.as_deref();
+        Self { body: &fetched.body, content_type, url: Some(&fetched.final_url) }
+    }
+}
+
 /// Which rule matches a page, if one does, or why that is not known.
-pub(super) type Judgement = Result<Option<String>, ExtractError>;
+pub(super) type Judgement = Result<Option<Matched>, ExtractError>;
 
 impl PageRules {
     pub(super) fn new(spec: &FetchSpec, parse_timeout: Duration) -> anyhow::Result<Self> {
-        let (mut bodies, mut fields, mut selectors) = (Vec::new(), Vec::new(), Vec::new());
-        for rule in &spec.blocked.rules {
-            match rule {
-                Rule::Body(pattern) => bodies.push((byte_regex(pattern)?, rule.to_string())),
-                Rule::Css(selector) => {
-                    fields.push(field(selector));
-                    selectors.push(rule.to_string());
-                }
-                Rule::Status(_) | Rule::Header { .. } => {}
-            }
-        }
-        let css =
-            if fields.is_empty() { None } else { Some((Extractor::new(&fields, None, &[])?, selectors)) };
+        let logged_out = spec.login.as_ref().map(|login| about_answers(&login.logged_out));
         let challenge = if spec.blocked.repeats { Some(byte_regex(CHALLENGE_WORDS)?) } else { None };
-        Ok(Self { bodies, css, parse_timeout, challenge })
+        Ok(Self {
+            blocked: Matcher::new(&spec.blocked.rules, parse_timeout)?,
+            logged_out: Matcher::new(&logged_out.unwrap_or_default(), parse_timeout)?,
+            challenge,
+        })
+    }
+
+    /// Returns the rule by which the page of a login's answer is one for somebody who is not logged in.
+    pub(super) fn logged_out(&self, fetched: &Fetched) -> Option<&str> {
+        self.logged_out.matching(fetched.into()).ok().flatten()
     }
 
     /// Computes what a target's outcome comes to: `read` does for pages that are not blocked. A page that was `judged`
@@ -83,11 +104,15 @@ impl PageRules {
     ) -> Findings {
         match outcome {
             Ok(fetched) => {
-                let judged = judged.unwrap_or_else(|| self.judge(&fetched));
+                let judged = judged.unwrap_or_else(|| self.judge(&fetched, recording));
                 self.apply_to_page(fetched, judged, recording, read)
             }
             Err(mut failure) => {
-                if let Some(rule) = self.matching_error(&failure) {
+                if let Some(rule) = self.logged_out_error(&failure, recording) {
+                    let status = http::StatusCode::from_u16(failure.status.unwrap_or_default());
+                    let message = logged_out_message(status.unwrap_or_default(), rule);
+                    *failure = Failure { kind: ErrorKind::Login, message, may_pass: true, ..*failure };
+                } else if let Some(rule) = matching_error(&self.blocked, &failure) {
                     recording.refused();
                     let message = blocked(failure.status.unwrap_or_default(), rule);
                     *failure = Failure { kind: ErrorKind::Blocked, message, may_pass: true, ..*failure };
@@ -98,10 +123,18 @@ impl PageRules {
     }
 
     /// Applies the rules to the page of a response.
-    pub(super) fn judge(&self, fetched: &Fetched) -> Judgement {
-        let content_type = fetched.content_type.as_deref();
-        let seen = Seen { body: &fetched.body, content_type, url: Some(&fetched.final_url) };
-        Ok(self.matching(seen)?.map(str::to_owned))
+    pub(super) fn judge(&self, fetched: &Fetched, recording: &Recording) -> Judgement {
+        if recording.needs_login()
+            && let Some(rule) = self.logged_out(fetched)
+        {
+            return Ok(Some(Matched::LoggedOut(rule.to_owned())));
+        }
+        Ok(self.blocked.matching(fetched.into())?.map(|rule| Matched::Blocked(rule.to_owned())))
+    }
+
+    /// Returns the rule by which the page of an error is one for somebody who is not logged in.
+    fn logged_out_error(&self, failure: &Failure, recording: &Recording) -> Option<&str> {
+        if recording.needs_login() { matching_error(&self.logged_out, failure) } else { None }
     }
 
     fn apply_to_page(
@@ -118,7 +151,13 @@ impl PageRules {
                 }
                 return read(fetched);
             }
-            Ok(Some(rule)) => {
+            Ok(Some(Matched::LoggedOut(rule))) => {
+                let status = http::StatusCode::from_u16(fetched.status).unwrap_or_default();
+                let message = logged_out_message(status, &rule);
+                let kind = ErrorKind::Login;
+                Product::Problem(Problem { kind, message, may_pass: true, retry_after: None })
+            }
+            Ok(Some(Matched::Blocked(rule))) => {
                 recording.refused();
                 let message = blocked(fetched.status, &rule);
                 let kind = ErrorKind::Blocked;
@@ -128,18 +167,38 @@ impl PageRules {
         };
         Findings::of_response(fetched, None, product)
     }
+}
 
-    /// Returns the rule that the page of an error matches. A page that cannot be read matches none: it is an error in
-    /// any case.
-    fn matching_error(&self, failure: &Failure) -> Option<&str> {
-        let page = failure.page.as_ref()?;
-        let content_type = page.content_type.as_deref();
-        let seen = Seen { body: &page.body, content_type, url: failure.final_url.as_ref() };
-        self.matching(seen).ok().flatten()
+/// Returns the rule that the page of an error matches. A page that cannot be read matches none: it is an error in any
+/// case.
+fn matching_error<'a>(rules: &'a Matcher, failure: &Failure) -> Option<&'a str> {
+    let page = failure.page.as_ref()?;
+    let content_type = page.content_type.as_deref();
+    let seen = Seen { body: &page.body, content_type, url: failure.final_url.as_ref() };
+    rules.matching(seen).ok().flatten()
+}
+
+impl Matcher {
+    /// Compiles the rules about pages among these.
+    pub(super) fn new(rules: &[Rule], parse_timeout: Duration) -> anyhow::Result<Self> {
+        let (mut bodies, mut fields, mut selectors) = (Vec::new(), Vec::new(), Vec::new());
+        for rule in rules {
+            match rule {
+                Rule::Body(pattern) => bodies.push((byte_regex(pattern)?, rule.to_string())),
+                Rule::Css(selector) => {
+                    fields.push(field(selector));
+                    selectors.push(rule.to_string());
+                }
+                Rule::Status(_) | Rule::Header { .. } => {}
+            }
+        }
+        let css =
+            if fields.is_empty() { None } else { Some((Extractor::new(&fields, None, &[])?, selectors)) };
+        Ok(Self { bodies, css, parse_timeout })
     }
 
     /// Returns the first rule that matches, as its user wrote it.
-    fn matching(&self, seen: Seen<'_>) -> Result<Option<&str>, ExtractError> {
+    pub(super) fn matching(&self, seen: Seen<'_>) -> Result<Option<&str>, ExtractError> {
         if let Some((_, rule)) = self.bodies.iter().find(|(regex, _)| regex.is_match(seen.body)) {
             return Ok(Some(rule));
         }
@@ -237,7 +296,7 @@ mod tests {
         let findings = rules.apply(outcome, None, &mut recording, |_| Findings::default());
         let problem = match findings.product {
             Product::Problem(problem) => Some((problem.kind, problem.message, problem.may_pass)),
-            Product::Fields(_) | Product::Listing(_) | Product::Robots(..) => None,
+            Product::Fields(_) | Product::Listing(_) | Product::Robots(..) | Product::Login(..) => None,
         };
         (problem, recording.reply().unwrap())
     }

@@ -99,7 +99,7 @@ impl Context {
 
     /// Notes that something of this target may be sent from now on, if the job wants to know.
     pub(super) fn begin(&self, target: &Target) {
-        if self.notes_begun && !target.is_robots() {
+        if self.notes_begun && !target.is_own() {
             self.black_box.begin(target.id);
         }
     }
@@ -184,6 +184,7 @@ impl Context {
             retry_after_ms,
             exit_use,
             over_budget,
+            session: waited.recording.session_mark(findings.is_logged_out()),
             line_bytes: (out.len() - before) as u64,
             found_bytes,
             note_bytes,
@@ -213,6 +214,7 @@ impl Context {
             retry_after_ms: None,
             exit_use: None,
             over_budget: false,
+            session: None,
             line_bytes: line_bytes as u64,
             found_bytes: 0,
             note_bytes: 0,
@@ -229,6 +231,9 @@ impl Context {
         out: &mut Vec<u8>,
     ) -> Option<Begun> {
         let target = waited.target;
+        if target.is_check() {
+            return None;
+        }
         let (fields, error) = match &findings.product {
             Product::Fields(values) => (Some(Fields { names: &self.names, values }), None),
             Product::Problem(problem) => {
@@ -239,6 +244,10 @@ impl Context {
                 return None;
             }
             Product::Robots(answer, _) => {
+                framed::push(answer, out);
+                return None;
+            }
+            Product::Login(answer, _) => {
                 framed::push(answer, out);
                 return None;
             }

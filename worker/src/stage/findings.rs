@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 use shared::crawl::Found;
+use shared::login::LoginAnswer;
 use shared::protocol::{ExitFault, ExitUse, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue};
 use shared::robots::RobotsAnswer;
@@ -36,6 +37,8 @@ pub(super) enum Product {
     Listing(Listing),
     /// What a robots.txt says, and the kind of error if it cannot be fetched; takes the place of the record.
     Robots(RobotsAnswer, Option<ErrorKind>),
+    /// What came of a step of a login, and why it failed if it did; takes the place of the record.
+    Login(LoginAnswer, Option<Problem>),
     /// Nothing: why.
     Problem(Problem),
 }
@@ -90,30 +93,48 @@ impl Findings {
     /// How the attempt ends. A failure that `is_excused`, or that `leaves_exit`, its proxy, does not count as an attempt.
     pub(super) fn verdict(&self, target: &Target, is_excused: bool, leaves_exit: bool) -> Verdict {
         match &self.product {
-            Product::Fields(_) | Product::Listing(_) | Product::Robots(_, None) => Verdict::Ok,
+            Product::Fields(_) | Product::Listing(_) | Product::Robots(_, None) | Product::Login(_, None) => {
+                Verdict::Ok
+            }
+            // A server that does not know who asks has refused the request.
+            Product::Problem(problem) if problem.kind == ErrorKind::Login => {
+                Verdict::Retry { kind: problem.kind }
+            }
             Product::Robots(_, Some(kind)) if leaves_exit => Verdict::Retry { kind: *kind },
             // The supervisor decides when it is fetched again.
             Product::Robots(_, Some(kind)) => Verdict::Failed(*kind),
-            Product::Problem(problem)
+            Product::Problem(problem) | Product::Login(_, Some(problem))
                 if problem.may_pass && (target.may_retry || is_excused || leaves_exit) =>
             {
                 Verdict::Retry { kind: problem.kind }
             }
-            Product::Problem(problem) => Verdict::Failed(problem.kind),
+            Product::Problem(problem) | Product::Login(_, Some(problem)) => Verdict::Failed(problem.kind),
         }
     }
 
     /// Adds what a blocked answer says about the proxy that it came through.
     pub(super) fn judge_exit(&self, used: ExitUse) -> ExitUse {
-        let is_blocked =
-            matches!(&self.product, Product::Problem(problem) if problem.kind == ErrorKind::Blocked);
+        let is_blocked = self.problem().is_some_and(|problem| problem.kind == ErrorKind::Blocked);
         ExitUse { fault: used.fault.or(is_blocked.then_some(ExitFault::Blocked)), ..used }
     }
 
     /// The server's `Retry-After`, if it failed with one.
     pub(super) fn retry_after_ms(&self) -> Option<u64> {
-        let Product::Problem(Problem { retry_after: Some(after), .. }) = &self.product else { return None };
+        let after = self.problem()?.retry_after?;
         Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Why it failed, if it did.
+    const fn problem(&self) -> Option<&Problem> {
+        match &self.product {
+            Product::Problem(problem) | Product::Login(_, Some(problem)) => Some(problem),
+            Product::Login(_, None) | Product::Fields(_) | Product::Listing(_) | Product::Robots(..) => None,
+        }
+    }
+
+    /// Whether the answer is one to somebody who is not logged in.
+    pub(super) fn is_logged_out(&self) -> bool {
+        matches!(&self.product, Product::Problem(problem) if problem.kind == ErrorKind::Login)
     }
 
     /// Makes a failure final if the server may have acted on a request that must not be sent twice. Says so if it

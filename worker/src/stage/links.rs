@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use extract::{ExtractError, Extractor, Kind, Page};
+use shared::crawl::shape::{hash, shape, words};
 use shared::crawl::{self, CrawlSpec, Found, Judge, Reason, link_fields};
 use shared::kept::Kept;
 use shared::protocol::Target;
@@ -92,6 +93,7 @@ impl Links {
         if !matches!(page.kind, Kind::Html | Kind::Unknown) && !is_xhtml(fetched) {
             return Ok(PageLinks { found, is_indexed: !(self.obeys && directives.noindex) });
         }
+        found.kind = Some((hash(&shape(own.as_str())), words(&fetched.body)));
         let page = Page { parse_timeout: self.parse_timeout, ..page };
         let extracted = self.extractor.extract(page, &mut Cursor::new(fetched.body.as_slice()))?;
         let mut values = extracted.values.iter();

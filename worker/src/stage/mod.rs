@@ -19,6 +19,7 @@ mod files;
 mod findings;
 mod kinds;
 mod links;
+mod login;
 pub(crate) mod map;
 mod media_type;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `seen` | the hashes of all URLs that are known, exactly |
 //! | `lanes` | pages that wait, by host, and how many of each host are taken into memory |
+//! | `shapes` | addresses whose pages are all alike |
 //! | `levels` | which page is how deep, and when the next level may begin |
 //!
 //! A crawl goes level by level: no page that is found at depth n + 1 is fetched before all pages of depth n have ended. So
@@ -14,7 +15,9 @@
 mod lanes;
 mod levels;
 mod seen;
+mod shapes;
 
 pub use lanes::{IN_MEMORY_MAX, Lanes};
 pub use levels::Levels;
 pub use seen::Seen;
+pub use shapes::Shapes;

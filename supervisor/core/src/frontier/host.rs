@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
+use wire::protocol::LOGIN_IDS;
 
 use super::Learned;
 use super::control::{Control, Gate};
@@ -72,9 +73,12 @@ enum Caution {
     Over,
 }
 
-/// Waiting targets, in order: retries that are due, then the queue, which also has a turn after some retries.
+/// Waiting targets, in order: those of a login or a check of the session that are due, retries that are due, then the
+/// queue, which also has a turn after some retries.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lane {
+    /// Those of a login or a check. They are taken although the host is barred.
+    logins: BinaryHeap<Reverse<(Instant, u64)>>,
     queue: VecDeque<u64>,
     retries: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Retries taken since the queue was last served.
@@ -86,36 +90,51 @@ impl Lane {
         self.queue.push_back(id);
     }
 
-    pub(super) fn push_front(&mut self, id: u64) {
-        self.queue.push_front(id);
+    pub(super) fn push_front(&mut self, now: Instant, id: u64) {
+        if id >= LOGIN_IDS { self.push_retry(now, id) } else { self.queue.push_front(id) }
     }
 
     pub(super) fn push_retry(&mut self, due: Instant, id: u64) {
-        self.retries.push(Reverse((due, id)));
+        let heap = if id >= LOGIN_IDS { &mut self.logins } else { &mut self.retries };
+        heap.push(Reverse((due, id)));
     }
 
     pub(super) fn len(&self) -> usize {
-        self.queue.len() + self.retries.len()
+        self.queue.len() + self.retries.len() + self.logins.len()
     }
 
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.retries.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Returns when a target can be taken; `None` if the lane is empty.
-    fn opens_at(&self, now: Instant) -> Option<Instant> {
-        if self.queue.is_empty() { self.next_retry() } else { Some(now) }
+    /// Returns when a target can be taken; `None` if none can until something else happens.
+    fn opens_at(&self, now: Instant, is_barred: bool) -> Option<Instant> {
+        let login = self.logins.peek().map(|Reverse((due, _))| *due);
+        let other = match is_barred {
+            true => None,
+            false if self.queue.is_empty() => self.next_retry(),
+            false => Some(now),
+        };
+        login.into_iter().chain(other).min()
     }
 
     /// Takes everything, due or not.
     pub(super) fn take_all(&mut self) -> Vec<u64> {
-        let retries = std::mem::take(&mut self.retries).into_iter().map(|Reverse((_, id))| id);
+        let retries = std::mem::take(&mut self.retries).into_iter().chain(std::mem::take(&mut self.logins));
+        let retries = retries.map(|Reverse((_, id))| id);
         let mut all: Vec<_> = std::mem::take(&mut self.queue).into_iter().chain(retries).collect();
         all.sort_unstable();
         all
     }
 
-    pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
+    /// Takes the next target that is due; of a barred host, one of a login.
+    pub(super) fn take(&mut self, now: Instant, is_barred: bool) -> Option<u64> {
+        if self.logins.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+            return self.logins.pop().map(|Reverse((_, id))| id);
+        }
+        if is_barred {
+            return None;
+        }
         let is_due = self.next_retry().is_some_and(|due| due <= now);
         if is_due && (self.in_a_row < IN_A_ROW_MAX || self.queue.is_empty()) {
             self.in_a_row = self.in_a_row.saturating_add(1);
@@ -165,10 +184,14 @@ pub(super) struct Host {
     pub(super) sent_at: Instant,
     /// Least time between two starts that the host asks for (`Crawl-delay`).
     pub(super) delay: Duration,
+    /// Whether its targets wait for a login.
+    pub(super) is_barred: bool,
+    /// Whether it is the user's own machine or network.
+    pub(super) local: bool,
 }
 
 impl Host {
-    pub(super) fn new(name: Arc<str>, gate: Gate, now: Instant) -> Self {
+    pub(super) fn new(name: Arc<str>, local: bool, gate: Gate, now: Instant) -> Self {
         let mut control = Control::default();
         let caution = if gate.is_adaptive() { Caution::Unasked } else { Caution::Over };
         Self {
@@ -187,6 +210,8 @@ impl Host {
             caution,
             sent_at: now,
             delay: Duration::ZERO,
+            is_barred: false,
+            local,
         }
     }
 
@@ -231,7 +256,7 @@ impl Host {
 
     /// Takes the next target, which starts at `start`. Nothing else starts for `interval` after that.
     pub(super) fn take(&mut self, now: Instant, start: Instant, interval: Duration) -> Option<u64> {
-        let taken = self.lane.take(now)?;
+        let taken = self.lane.take(now, self.is_barred)?;
         self.control.on_start(start, self.in_flight);
         self.health.on_start(self.in_flight);
         if self.caution == Caution::Unasked {
@@ -255,7 +280,7 @@ impl Host {
     }
 
     pub(super) fn belongs(&self, now: Instant) -> HostPlace {
-        let Some(opens_at) = self.lane.opens_at(now) else {
+        if self.lane.len() == 0 {
             let learned = self.control.fades_at().unwrap_or(now);
             let given_up = self.health.given_up_until().unwrap_or(now);
             let fades_at = self.paused_until.max(self.next_start.at()).max(learned).max(given_up);
@@ -264,7 +289,8 @@ impl Host {
                 0 => HostPlace::Fading(fades_at),
                 _ => HostPlace::Waiting,
             };
-        };
+        }
+        let Some(opens_at) = self.lane.opens_at(now, self.is_barred) else { return HostPlace::Waiting };
         if self.in_flight >= self.in_flight_max {
             return HostPlace::Waiting;
         }

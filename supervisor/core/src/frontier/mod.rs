@@ -82,6 +82,8 @@ pub struct Frontier {
     fading: BTreeSet<(Instant, HostId)>,
     /// Hosts that were given up and may have targets waiting.
     hopeless: Vec<HostId>,
+    /// Hosts whose targets wait for a login.
+    barred: Vec<Arc<str>>,
     pending: usize,
     /// Set when other runs send requests to the same hosts.
     share: Option<HostShare>,
@@ -101,6 +103,7 @@ impl Frontier {
             timed: BTreeSet::new(),
             fading: BTreeSet::new(),
             hopeless: Vec::new(),
+            barred: Vec::new(),
             pending: 0,
             share: None,
         }
@@ -163,7 +166,7 @@ impl Frontier {
     /// Returns the next target that may start now or within [`LEAD`]. It holds a permit of its host, and no other
     /// target of the host gets the same start.
     pub fn pop(&mut self, now: Instant) -> Option<Start> {
-        if let Some(id) = self.hostless.take(now) {
+        if let Some(id) = self.hostless.take(now, false) {
             self.pending -= 1;
             return Some(Start { id, host: HostId::NONE, not_before: None });
         }
@@ -208,6 +211,11 @@ impl Frontier {
     /// Returns the name of a host.
     pub(crate) fn name(&self, host: HostId) -> Option<&Arc<str>> {
         self.hosts.get(host).map(Host::name)
+    }
+
+    /// Whether a host is the user's own machine or network.
+    pub(crate) fn is_local(&self, host: HostId) -> bool {
+        self.hosts.get(host).is_some_and(|host| host.local)
     }
 
     /// Adds a target again that holds no permit any more. It waits like one that failed for the first time. Another
@@ -295,12 +303,50 @@ impl Frontier {
     /// To keep the order of several targets, give back the last one first. Its start counts all the same, because a
     /// request may have been sent.
     pub fn give_back(&mut self, now: Instant, id: u64, host: HostId) {
+        self.ask_again(now, id, host, Answer::Unknown);
+    }
+
+    /// Adds a request of a login, or a check of a session. It goes before all others of its host, and may start although
+    /// the host is barred.
+    pub(crate) fn push_login(&mut self, now: Instant, id: u64, host: HostRef<'_>) {
         self.pending += 1;
-        self.end(now, host, Answer::Unknown);
+        let host = self.intern(now, host);
         if let Some(host) = self.hosts.get_mut(host) {
-            host.lane.push_front(id);
+            host.lane.push_retry(now, id);
+        }
+        self.note_hopeless(now, host);
+        self.settle(now, host);
+    }
+
+    /// Starts nothing at this host but logins and checks, until [`Self::unbar`].
+    pub(crate) fn bar(&mut self, now: Instant, id: HostId) {
+        let Some(host) = self.hosts.get_mut(id) else { return };
+        if !std::mem::replace(&mut host.is_barred, true) {
+            self.barred.push(Arc::clone(host.name()));
+        }
+        self.settle(now, id);
+    }
+
+    /// Lets the targets of all hosts start again.
+    pub(crate) fn unbar(&mut self, now: Instant) {
+        for name in std::mem::take(&mut self.barred) {
+            let Some(id) = self.hosts.find(&name) else { continue };
+            if let Some(host) = self.hosts.get_mut(id) {
+                host.is_barred = false;
+            }
+            self.settle(now, id);
+        }
+    }
+
+    /// Takes back a popped target that is to be asked for once more, at no cost. `answer` is what its end says about the
+    /// host.
+    pub(crate) fn ask_again(&mut self, now: Instant, id: u64, host: HostId, answer: Answer) {
+        self.pending += 1;
+        self.end(now, host, answer);
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.lane.push_front(now, id);
         } else {
-            self.hostless.push_front(id);
+            self.hostless.push_front(now, id);
         }
         self.note_hopeless(now, host);
         self.settle(now, host);
@@ -391,7 +437,7 @@ impl Frontier {
             self.hosts.forget(id);
         }
         let gate = self.config.gate(host);
-        self.hosts.insert(host.name, |name| Host::new(name, gate, now))
+        self.hosts.insert(host.name, |name| Host::new(name, host.local, gate, now))
     }
 
     /// Moves hosts that have become ready into the ring.

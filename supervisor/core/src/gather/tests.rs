@@ -15,6 +15,7 @@ fn outcome(started_us: u64, elapsed_us: u64, cpu_us: u64, verdict: Verdict) -> O
         retry_after_ms: None,
         exit_use: None,
         over_budget: false,
+        session: None,
         line_bytes: 1,
         found_bytes: 0,
         note_bytes: 0,

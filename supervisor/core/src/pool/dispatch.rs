@@ -26,7 +26,8 @@ impl Pool {
             && self.slots.iter().any(|slot| self.takes_one(slot, share))
         {
             let Some(Start { id, host, not_before }) = self.frontier.pop(now) else { break };
-            let exit = match self.way(now, id, host) {
+            let Some(way) = self.enter(now, id, host) else { continue };
+            let exit = match way {
                 Choice::Direct => None,
                 Choice::Via(exit) => Some(exit),
                 Choice::Lost if self.lose(now, id, host) => continue,
@@ -42,6 +43,7 @@ impl Pool {
                 }
             };
             let Some(index) = self.least_loaded(share, host) else { break };
+            let session = self.session_number();
             let Some(slot) = self.slots.get_mut(index) else { break };
             if self.config.piped
                 && let Some(rest) = self.ledger.split(id, slot.credit.piece())
@@ -65,6 +67,7 @@ impl Pool {
                 may_defer: live.may_defer,
                 not_before_us: self.anchor.and_then(|anchor| anchor.us(not_before?)),
                 exit,
+                session,
                 input: live.input.to_vec(),
                 kept: live.kept.to_vec(),
             });

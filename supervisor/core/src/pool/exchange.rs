@@ -91,6 +91,23 @@ pub enum Command {
     Abandon(Box<Abandoned>),
     /// Show this to the user.
     Notice(Notice),
+    /// A session begins: what is sent from now on belongs to it.
+    BeginSession(SessionBegun),
+    /// The session is logged in. Its proxy, if it keeps one.
+    LoggedIn(Option<u16>),
+    /// Logins fail, so the run must end: why.
+    LoginFailed(String),
+}
+
+/// A session that begins with a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionBegun {
+    /// Its number.
+    pub number: u32,
+    /// Which of the header profiles it has; 0 if there are none.
+    pub profile: u16,
+    /// Whether it is the first of the job, which begins with the cookies that are there.
+    pub is_first: bool,
 }
 
 /// A message for the user, and what it is about.

@@ -249,6 +249,11 @@ impl Ledger {
         self.live.get(&id).map_or(&[], |live| &live.input)
     }
 
+    /// The input of a live target, and the data carried along into its record.
+    pub(crate) fn content(&self, id: u64) -> Option<(&[u8], &[u8])> {
+        self.live.get(&id).map(|live| (&*live.input, &*live.kept))
+    }
+
     /// Returns a target that has no record yet, and its input.
     pub(crate) fn find(&self, id: u64) -> Option<(u64, &[u8])> {
         self.live.get(&id).map(|live| (id, &*live.input))

@@ -21,6 +21,7 @@ mod resize;
 mod restart;
 mod results;
 mod seat;
+mod sessions;
 mod slot;
 mod timers;
 mod unsettled;
@@ -30,11 +31,12 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 pub use self::credit::Ahead;
-pub use self::exchange::{Abandoned, Command, Disposition, Event, Notice, Quarantined};
+pub use self::exchange::{Abandoned, Command, Disposition, Event, Notice, Quarantined, SessionBegun};
 pub use self::ledger::Counts;
 pub use self::repeats::{Rejected, RejectedRecord};
 pub use self::restart::{HEALTHY_AFTER, restart_delay};
 pub use self::seat::{Death, Exit, Seat, Standing, signal_name};
+pub use self::sessions::{CoversOf, LoginHost, LoginStep, SessionStart, SessionsConfig};
 
 use self::credit::Credit;
 use self::ledger::Ledger;
@@ -43,6 +45,7 @@ use self::mutant::Mutant;
 use self::recycle::Recycling;
 use self::repeats::Repeats;
 use self::restart::Intensity;
+use self::sessions::PoolSessions;
 use self::slot::{Role, Slot, State};
 use self::unsettled::Unsettled;
 use crate::frontier::{Frontier, HostId, HostRef, HostSnapshot, Learned};
@@ -148,6 +151,8 @@ pub struct Pool {
     proxies_due: Option<Instant>,
     /// A target that has a way, when this was last asked.
     reachable: Option<u64>,
+    /// The sessions, if the job logs in.
+    sessions: Option<Box<PoolSessions>>,
     /// Targets that are with slow hosts, as of the last sample.
     asleep: usize,
     /// When it may be counted again.
@@ -198,6 +203,7 @@ impl Pool {
             proxies: None,
             proxies_due: None,
             reachable: None,
+            sessions: None,
             asleep: 0,
             watch_due: now,
             anchor: None,
@@ -360,6 +366,7 @@ impl Pool {
     fn settle(&mut self, now: Instant) {
         if self.state == PoolState::Running {
             self.give_up_hosts(now);
+            self.end_broken_session(now);
             if !self.lacks_proxies() || self.has_only_held_left() {
                 self.go_on(now);
             }

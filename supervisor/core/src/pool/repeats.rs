@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
-use wire::protocol::{Outcome, PageMark, ROBOTS_IDS, Verdict};
+use wire::protocol::{OWN_IDS, Outcome, PageMark, Verdict};
 
 use super::{Command, Notice, Pool};
 use crate::frontier::{Answer, HostId};
@@ -156,7 +156,7 @@ impl Pool {
 
     /// Looks at the page of an outcome. If it repeats, or may, [`Self::take_over`] its target.
     pub(super) fn sight(&mut self, host: HostId, outcome: &Outcome) -> Option<Repeated> {
-        let page = outcome.reply.and_then(|reply| reply.page).filter(|_| outcome.id < ROBOTS_IDS);
+        let page = outcome.reply.and_then(|reply| reply.page).filter(|_| outcome.id < OWN_IDS);
         let (Some(repeats), Some(page), Verdict::Ok) = (&mut self.repeats, page, &outcome.verdict) else {
             return None;
         };

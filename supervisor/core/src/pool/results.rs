@@ -103,7 +103,7 @@ impl Pool {
             let is_running = self.state == PoolState::Running;
             let repeated = self.sight(host, outcome).filter(|page| is_running || page.is_blocked());
             let attempt = attempt(now, self.anchor, outcome);
-            if self.end_way(now, attempt.sent_at, outcome) {
+            if self.end_way(now, attempt.sent_at, outcome) || was_not_sent(outcome) {
                 returned += self.move_on(now, host, outcome.id);
                 dispositions.push(Disposition::Retried);
                 continue;
@@ -115,6 +115,11 @@ impl Pool {
             self.count_end(now, attempt.answer);
             let answer = self.frontier.hear(now, host, &attempt, refusals);
             let after = outcome.retry_after_ms.map(Duration::from_millis);
+            if let Some((load, disposition)) = self.hear_of_session(now, host, outcome, answer) {
+                returned += load;
+                dispositions.push(disposition);
+                continue;
+            }
             if let Verdict::Retry { .. } = &outcome.verdict
                 && !self.is(Mutant::ForgetRetry)
             {
@@ -152,6 +157,11 @@ impl Pool {
             }
         }
     }
+}
+
+/// Whether the session of a target was over before anything was sent for it.
+fn was_not_sent(outcome: &Outcome) -> bool {
+    outcome.session.is_some_and(|mark| mark.is_out) && outcome.reply.is_none()
 }
 
 /// Whether a worker with this result had what it needs: some failures need neither a socket nor a file.

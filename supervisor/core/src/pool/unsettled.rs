@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
-use wire::protocol::ROBOTS_IDS;
+use wire::protocol::OWN_IDS;
 
 use super::Pool;
 use crate::frontier::{Answer, HostId};
@@ -24,7 +24,7 @@ impl Unsettled {
 impl Pool {
     /// Lets a target go that a worker has had for the last time. Its place becomes free, now or with its record.
     pub(super) fn free_place(&mut self, now: Instant, id: u64, host: HostId, answer: Answer) {
-        if self.config.settles && id < ROBOTS_IDS {
+        if self.config.settles && id < OWN_IDS {
             self.unsettled.0.insert(id, (host, answer));
         } else {
             self.frontier.release(now, host, answer);

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use super::Proxies;
 use super::health::Proxy;
+use super::{Proxies, Sticky};
 
 /// Draws to find a proxy that can take a target, before all of them are looked at.
 const DRAWS: usize = 8;
@@ -14,7 +14,7 @@ impl Proxies {
     pub(super) fn best(&mut self, now: Instant, host: u64, avoided: Option<usize>) -> Option<usize> {
         for tier in 0..self.tiers.len() {
             let range = self.tiers.get(tier)?.clone();
-            let best = if self.config.is_sticky {
+            let best = if self.config.sticky == Sticky::Host {
                 self.sticky(now, host, range.clone(), avoided)
             } else {
                 self.less_busy(now, host, range.clone(), avoided)

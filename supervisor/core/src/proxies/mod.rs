@@ -17,6 +17,7 @@
 
 mod draw;
 mod health;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ use wire::protocol::{Exit, ExitFault, ExitUse};
 
 use self::health::{End, Proxy};
 pub use self::health::{ProxyHealth, ProxySnapshot};
+use self::session::SessionExit;
 
 /// Faults of proxies after which a target has the error `proxy`. They cost it no attempt.
 const MOVES_MAX: u8 = 8;
@@ -63,6 +65,17 @@ pub enum Reach {
 /// Says how an input is reached.
 pub type ReachOf = Arc<dyn Fn(&[u8]) -> Reach + Send + Sync>;
 
+/// What keeps its proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sticky {
+    /// Nothing.
+    None,
+    /// A host, as long as the proxy works.
+    Host,
+    /// A session.
+    Session,
+}
+
 /// The proxies of a job.
 #[derive(Clone)]
 pub struct ProxiesConfig {
@@ -70,8 +83,8 @@ pub struct ProxiesConfig {
     pub names: Vec<String>,
     /// How many of them each tier has, the cheapest first. What is left over is a last tier.
     pub tiers: Vec<u16>,
-    /// Whether a host keeps its proxy.
-    pub is_sticky: bool,
+    /// What keeps its proxy.
+    pub sticky: Sticky,
     /// How an input is reached, if that differs between inputs.
     pub reach: Option<ReachOf>,
 }
@@ -130,6 +143,8 @@ pub struct Proxies {
     tries: FxHashMap<u64, Tries>,
     /// Pairs of a proxy and a host.
     bans: FxHashMap<(usize, u64), Ban>,
+    /// The proxy of the session, if sessions keep theirs.
+    session: Option<SessionExit>,
     /// No target has a way left.
     is_over: bool,
     rng: fastrand::Rng,
@@ -151,10 +166,12 @@ impl Proxies {
         }
         let list = config.names.iter().map(|name| Proxy::new(name)).collect();
         let (flights, tries, bans) = Default::default();
+        let session = (config.sticky == Sticky::Session).then(SessionExit::default);
         Self {
             config,
             list,
             tiers,
+            session,
             flights,
             tries,
             bans,
@@ -247,12 +264,18 @@ impl Proxies {
         if self.is_lost(reach) {
             return Choice::Lost;
         }
+        let tries = self.tries.get(&id).copied();
         let only = match reach {
             Reach::Direct => return Choice::Direct,
+            Reach::Any if self.session.is_some() => {
+                match self.of_session(now, tries.map(|tries| usize::from(tries.last))) {
+                    Ok(place) => Some(place),
+                    Err(until) => return Choice::Wait(until),
+                }
+            }
             Reach::Any => None,
             Reach::Only(place) => Some(usize::from(place)),
         };
-        let tries = self.tries.get(&id).copied();
         let avoided = tries.map(|tries| usize::from(tries.last));
         let best = match only {
             Some(place) => self.list.get(place).filter(|proxy| proxy.is_ready(now)).map(|_| place),

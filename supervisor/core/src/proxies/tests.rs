@@ -14,7 +14,7 @@ fn begun_at(now: Instant) -> Instant {
 
 fn proxies(count: usize, change: impl FnOnce(&mut ProxiesConfig)) -> Proxies {
     let names = (0..count).map(|n| format!("http://p{n}:1")).collect();
-    let mut config = ProxiesConfig { names, tiers: Vec::new(), is_sticky: false, reach: None };
+    let mut config = ProxiesConfig { names, tiers: Vec::new(), sticky: Sticky::None, reach: None };
     change(&mut config);
     Proxies::new(config, 7)
 }
@@ -229,7 +229,7 @@ fn a_proxy_that_accepts_and_never_answers_rests() {
 
 #[test]
 fn a_host_keeps_its_proxy_and_only_those_of_a_dead_one_move() {
-    let (mut all, now) = (proxies(5, |config| config.is_sticky = true), wire::clock::now());
+    let (mut all, now) = (proxies(5, |config| config.sticky = Sticky::Host), wire::clock::now());
     let hosts: Vec<String> = (0..100).map(|n| format!("h{n}")).collect();
     let mut next = 0;
     let mut assigned = |all: &mut Proxies, now| -> Vec<u16> {

@@ -98,6 +98,7 @@ function pairs(job) {
     ["Failed", format.count(counts.failed)],
     ["Quarantined", format.count(counts.quarantined)],
     ["Retries", format.count(counts.retries)],
+    ["Logins", job.summary?.login ? format.count(job.summary.login.logins) : null],
     ["Read", format.bytes(counts.bytes)],
     ["CPU time", job.summary ? format.seconds(job.summary.cpu_s) : null],
     ["Records per second", job.summary ? format.rate(job.summary.items_per_s) : null],

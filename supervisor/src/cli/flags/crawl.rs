@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 use shared::crawl::Scope;
 
 use super::{ExtractFlags, ListFlags, NetworkFlags, OutputFlags, SaveFlags, ShownFlags};
-use crate::cli::values;
+use crate::cli::values::{self, Many};
 
 /// `crawl`.
 #[derive(Debug, Args)]
@@ -60,6 +61,15 @@ pub(in crate::cli) struct FollowFlags {
     /// Fetch at most N pages of each host [default: no limit]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::sample)]
     pub(in crate::cli) host_pages_max: Option<NonZeroU64>,
+    /// Fetch at most N pages that differ in numbers only and lead on to each other, as those of a calendar do
+    #[arg(long, value_name = "N|unlimited", default_value = "1000", allow_negative_numbers = true,
+        value_parser = values::number_or_unlimited)]
+    pub(in crate::cli) alike_max: Many,
+    /// List the links that lead into traps in this file, a JSON object for each kind
+    ///
+    /// Traps are pages beyond --alike-max, and addresses in which a part of the path follows itself three times.
+    #[arg(long, value_name = "FILE.jsonl", value_hint = ValueHint::FilePath)]
+    pub(in crate::cli) traps: Option<PathBuf>,
     /// Take this parameter out of links before they are compared and followed (repeatable)
     ///
     /// NAME* stands for all names that begin with NAME. trackers stands for utm_*, gclid, fbclid and others that only

@@ -38,4 +38,6 @@ pub(in crate::cli) enum StickyFlag {
     None,
     /// All requests to a host go through one proxy
     Host,
+    /// All requests of a session go through one proxy
+    Session,
 }

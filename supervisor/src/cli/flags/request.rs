@@ -7,6 +7,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueHint};
 use shared::transport::Pin;
 
+use crate::cli::tables::{self, LoginTable, ProfileTable};
 use crate::cli::values;
 
 #[derive(Debug, Args)]
@@ -58,6 +59,20 @@ pub(in crate::cli) struct RequestFlags {
     /// Names are in lower case there. A header that came several times is a list.
     #[arg(long, value_name = "NAME", value_parser = values::header_name)]
     pub(in crate::cli) response_header: Vec<String>,
+    /// Log in before pages of the login's site are asked for, and again when a session has ended
+    ///
+    /// TABLE is what a job file has as [login], as a JSON object, such as '{"url": "https://a.example/login", "form":
+    /// "form", "fields": {"user": "me", "password": "${env:PASSWORD}"}, "logged-out-if": ["css:form#login"]}'. Its keys
+    /// are url, form, fields, method, json, token, token-field, token-header, success, logged-out-if, check and hosts.
+    /// A login turns cookies on. It costs no target an attempt. See docs/LOGIN.md.
+    #[arg(long, value_name = "TABLE", value_parser = tables::table)]
+    pub(in crate::cli) login: Option<LoginTable>,
+    /// Show sessions as one of these browsers (repeatable)
+    ///
+    /// TABLE is a JSON object with user-agent and headers, or both. A job file has it as [[profile]]. One is drawn for each
+    /// session: at each login, or once for a job that does not log in. It never changes within a session.
+    #[arg(long, value_name = "TABLE", value_parser = tables::profile)]
+    pub(in crate::cli) profile: Vec<ProfileTable>,
     /// Connect to this address for a host and port, instead of looking the name up (repeatable)
     #[arg(long, value_name = "HOST:PORT:ADDRESS[,ADDRESS]…", value_parser = Pin::parse)]
     pub(in crate::cli) resolve: Vec<Pin>,

@@ -51,6 +51,8 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             cookies: false,
             proxies: ProxySpec::default(),
             since: None,
+            login: None,
+            profiles: Vec::new(),
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
@@ -84,6 +86,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
         quiet: false,
         summary: None,
         report: None,
+        traps: None,
         cookie_jar: None,
     }
 }

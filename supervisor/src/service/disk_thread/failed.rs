@@ -26,6 +26,19 @@ const BATCH: usize = 1024;
 /// Bytes of a record after which it is not read on. A record with an error holds no page, so it is shorter.
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
+/// Keys of a crawl that a fetch job does not have.
+const CRAWL_KEYS: [&str; 9] = [
+    "follow",
+    "scope",
+    "include",
+    "exclude",
+    "depth",
+    "pages-max",
+    "host-pages-max",
+    "alike-max",
+    "strip-param",
+];
+
 /// A job with failed inputs.
 #[derive(Debug)]
 pub(in crate::service) struct Retry {
@@ -65,6 +78,10 @@ pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> R
             let collect = if has_columns || !has_templates(&document) { urls } else { plain_urls };
             collect(retry, incoming, &mut document).map_err(storage)?
         }
+        "crawl" => {
+            fetch_alone(&mut document).map_err(Refused::Conflict)?;
+            plain_urls(retry, incoming, &mut document).map_err(storage)?
+        }
         "parse" => pages(retry, incoming, &mut document).map_err(storage)?,
         "map" => lines(retry, incoming, &mut document, allowed)?,
         _ => {
@@ -86,6 +103,29 @@ pub(super) fn submission(retry: &Retry, incoming: &Path, allowed: &Allowed) -> R
         return Err(Refused::Conflict(why));
     }
     Ok(Submission { document, uploads, idempotency: None, sender: retry.sender.clone(), is_local: false })
+}
+
+/// Makes a crawl a job that fetches pages and follows nothing: all other pages are known already. Found pages must not
+/// get secrets that only the named ones got.
+fn fetch_alone(document: &mut Map<String, Value>) -> Result<(), String> {
+    for key in CRAWL_KEYS {
+        document.shift_remove(key);
+        document.shift_remove(&key.replace('-', "_"));
+    }
+    document.insert("command".to_owned(), json!("fetch"));
+    document.entry("robots").or_insert(json!("obey"));
+    let scope = ["header-scope", "header_scope"].iter().find_map(|key| document.get(*key)?.as_str());
+    if document.contains_key("header") && matches!(scope, None | Some("origin" | "domain")) {
+        let origins = origins(texts(document.get("urls")));
+        if origins.is_empty() {
+            return Err("its headers went to the pages of a list, which is not known any more; submit the pages that \
+                        failed again"
+                .to_owned());
+        }
+        document.shift_remove("header_scope");
+        document.insert("header-scope".to_owned(), json!(Vec::from_iter(origins).join(",")));
+    }
+    Ok(())
 }
 
 /// Refuses a job whose requests are made from columns: its records do not hold all of them.
@@ -171,25 +211,31 @@ fn urls(retry: &Retry, incoming: &Path, document: &mut Map<String, Value>) -> io
     Ok(if any { vec![Upload { path, name: "failed.jsonl".to_owned() }] } else { Vec::new() })
 }
 
-/// Keeps secrets where they were. The new job has the failed pages in a list, as if the user had named them, and some
-/// may come from a sitemap.
-fn keep_header_scope(document: &mut Map<String, Value>) {
-    let texts = |value: Option<&Value>| match value {
+/// The texts of a key: one, or a list.
+fn texts(value: Option<&Value>) -> Vec<String> {
+    match value {
         Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(texts)) => texts.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
         Some(_) | None => Vec::new(),
-    };
+    }
+}
+
+fn origins(urls: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    let parsed = urls.into_iter().filter_map(|url| Url::parse(url.trim()).ok());
+    let fetched = parsed.filter(|url| matches!(url.scheme(), "http" | "https"));
+    fetched.map(|url| url.origin().ascii_serialization()).collect()
+}
+
+/// Keeps secrets where they were. The new job has the failed pages in a list, as if the user had named them, and some
+/// may come from a sitemap.
+fn keep_header_scope(document: &mut Map<String, Value>) {
     let sitemaps = texts(document.get("sitemap"));
     let scope = ["header-scope", "header_scope"].iter().find_map(|key| document.get(*key)?.as_str());
     if sitemaps.is_empty() || !matches!(scope, None | Some("origin" | "domain")) {
         return;
     }
     let named = sitemaps.into_iter().chain(texts(document.get("urls")));
-    let origins: BTreeSet<String> = named
-        .filter_map(|url| Url::parse(url.trim()).ok())
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .map(|url| url.origin().ascii_serialization())
-        .collect();
+    let origins = origins(named);
     document.shift_remove("header_scope");
     document.insert("header-scope".to_owned(), json!(Vec::from_iter(origins).join(",")));
 }

@@ -7,6 +7,7 @@ mod found_again;
 mod hostile;
 mod killed;
 mod lifecycle;
+mod logins;
 mod logs;
 mod passed;
 mod refused;

@@ -53,6 +53,17 @@ fn lines_go_through_their_program_again() {
 }
 
 #[test]
+fn pages_that_a_crawl_found_are_fetched_again() {
+    let (origin, served) = (Origin::start(), Served::start(&[]));
+    let document = json!({"command": "crawl", "urls": [origin.url("/linked/")], "depth": 2, "select": ["t=title"]});
+    let (first, again) = retried(&served, &document, || {});
+    let counts = |job: &Value| (job["counts"]["ok"].clone(), job["counts"]["failed"].clone());
+    assert_eq!((&first["command"], counts(&first)), (&json!("crawl"), (json!(9), json!(3))), "{first}");
+    // One of them says noindex, which only a crawl obeys.
+    assert_eq!((&again["command"], counts(&again)), (&json!("fetch"), (json!(1), json!(2))), "{again}");
+}
+
+#[test]
 fn requests_made_from_rows_are_not_made_up() {
     let served = Served::start(&["--allow-path", "/"]);
     let input = served.dir.write("rows.csv", "n\n1\n");

@@ -24,16 +24,17 @@ use shared::protocol::ExitFault;
 use shared::record::ErrorKind;
 
 use super::body::{Body, content_type};
+use super::cookies::Cookies;
 use super::fault::Fault;
 use super::hop::CurrentHop;
 use super::limits::Limits;
 use super::recording::{Recording, Truncated};
 use super::repair::{HEAD_BYTES_MAX, HEADERS_MAX};
-use super::request::Sent;
+use super::request::{Sent, leaves_undone};
 use super::rules::Rules;
 use super::scope::{Distance, Homes};
 use super::since::Change;
-use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, target};
+use super::{ErrorPage, Failure, Fetched, Outcome, Wanted, login, target};
 use crate::stage::content_length::content_length;
 use crate::stage::decode::{DecodeError, Progress};
 use crate::stage::save::FileSlot;
@@ -87,6 +88,11 @@ pub(super) struct Exchange<'a> {
     hop: CurrentHop<'a>,
     /// What is sent at this hop besides its URL; `None` is a GET without a body.
     sent: Option<Box<Sent>>,
+    /// The session that it belongs to, and its header profile.
+    session: u32,
+    profile: u16,
+    /// Whether it is a request of a login.
+    is_login: bool,
     homes: Homes<'a>,
     distance: Distance,
     redirects: u32,
@@ -110,12 +116,26 @@ impl<'a> Exchange<'a> {
         recording: &'a mut Recording,
     ) -> Result<Self, Box<Failure>> {
         let mut url = target::parse(input).map_err(CurrentHop::nowhere)?;
-        let sent = rules.sending.as_ref().map(|sending| sending.fill(kept)).transpose();
+        let (session, profile) = rules.cookies.as_ref().map(Cookies::session).unwrap_or_default();
+        if let Some(login) = &rules.login
+            && recording.enter(session, wanted != Wanted::Login && login.covers(&url))
+        {
+            return Err(CurrentHop::unsent());
+        }
+        let sent = match wanted {
+            Wanted::Login => login::sent(kept),
+            Wanted::Page | Wanted::Listed | Wanted::Robots { .. } => {
+                rules.sending.as_ref().map(|sending| sending.fill(kept)).transpose()
+            }
+        };
         let sent = sent.map_err(CurrentHop::nowhere)?;
         let (homes, distance) = Homes::begin(&rules.scope, wanted, &mut url);
         Ok(Self {
             hop: CurrentHop { rules, url, status: None },
             sent: sent.map(Box::new),
+            session,
+            profile,
+            is_login: wanted == Wanted::Login,
             homes,
             distance,
             redirects: 0,
@@ -146,7 +166,7 @@ impl<'a> Exchange<'a> {
     fn request(&mut self) -> Result<Request<Bytes>, String> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = target::request_uri(&self.hop.url)?;
-        self.hop.rules.headers(self.distance).clone_into(request.headers_mut());
+        self.hop.rules.headers(self.distance, self.profile).clone_into(request.headers_mut());
         if let Some(sent) = &self.sent {
             sent.apply(self.distance, &mut request);
         }
@@ -158,7 +178,7 @@ impl<'a> Exchange<'a> {
             file.ask_for_rest(&target::public(self.hop.url.clone()), &mut request);
         }
         if let Some(cookies) = &self.hop.rules.cookies {
-            cookies.send(&self.hop.url, request.headers_mut());
+            cookies.send(&self.hop.url, self.session, request.headers_mut());
         }
         if let Some(condition) = self.recording.condition.as_mut() {
             condition.ask(&self.hop.url, &mut request);
@@ -198,7 +218,7 @@ impl<'a> Exchange<'a> {
         }
         let keeps_cookies = self.hop.rules.cookies.as_ref();
         if let Some(cookies) = keeps_cookies {
-            cookies.keep(&self.hop.url, &head.headers);
+            cookies.keep(&self.hop.url, self.session, &head.headers);
         }
         self.recording.head(head, keeps_cookies.is_some());
         self.recording.keep_headers(&self.hop.rules.response_headers, head);
@@ -215,6 +235,10 @@ impl<'a> Exchange<'a> {
 
     fn judge(&mut self, head: &Parts) -> Flow {
         self.hop.status = Some(head.status.as_u16());
+        if let Some(rule) = self.judge_login(head) {
+            let failure = self.hop.logged_out(head.status, &rule);
+            return self.drain(&head.headers, Next::Done(Err(failure)));
+        }
         if let Some(rule) = self.hop.rules.blocked.matching(head) {
             let failure = self.hop.blocked(head.status, &head.headers, rule);
             self.recording.refused();
@@ -236,7 +260,7 @@ impl<'a> Exchange<'a> {
         if self.recording.file.as_mut().is_some_and(|file| file.refuses(head)) {
             return self.drain(&head.headers, Next::Request);
         }
-        if let Some(location) = head.headers.get(LOCATION).filter(|_| is_redirect(head.status)) {
+        if let Some(location) = head.headers.get(LOCATION).filter(|_| target::is_redirect(head.status)) {
             let next = match self.follow(head.status, location) {
                 Ok(()) => Next::Request,
                 Err(failure) => Next::Done(Err(failure)),
@@ -266,6 +290,17 @@ impl<'a> Exchange<'a> {
             }
             Err(error) => self.stop(Err(self.hop.undecodable(&error, 0, limits.bytes_max))),
         }
+    }
+
+    /// Returns the rule by which this is an answer to somebody who is not logged in. That of a login is only noted.
+    fn judge_login(&mut self, head: &Parts) -> Option<String> {
+        let login =
+            self.hop.rules.login.as_ref().filter(|_| self.is_login || self.recording.needs_login())?;
+        if !self.is_login {
+            return login.logged_out(&self.hop.url, head);
+        }
+        login.note(&self.hop.url, head, &mut self.recording.login);
+        None
     }
 
     /// The limits of the body that follows.
@@ -530,22 +565,6 @@ impl<'a> Exchange<'a> {
 
 const fn is_stale(fault: &Fault) -> bool {
     matches!(fault, Fault::Stale | Fault::Untouched)
-}
-
-const fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// Whether a server says that it has not acted on the request: it refuses for now, because of too many requests, or the
-/// same request is to be sent elsewhere.
-fn leaves_undone(head: &Parts) -> bool {
-    match head.status {
-        StatusCode::TOO_MANY_REQUESTS => true,
-        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
-            head.headers.contains_key(LOCATION)
-        }
-        _ => false,
-    }
 }
 
 /// Rejects what neither client can read, and applies the limits of HTTP/1 to HTTP/2 heads.

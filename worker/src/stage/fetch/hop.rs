@@ -39,6 +39,17 @@ impl CurrentHop<'_> {
         })
     }
 
+    /// Reports that the session of the target was over before anything was sent for it.
+    pub(super) fn unsent() -> Box<Failure> {
+        let failure = *Self::nowhere("its session is over".to_owned());
+        Box::new(Failure { kind: ErrorKind::Login, may_pass: true, ..failure })
+    }
+
+    /// Reports an answer to somebody who is not logged in.
+    pub(super) fn logged_out(&self, status: http::StatusCode, rule: &str) -> Box<Failure> {
+        self.failure(ErrorKind::Login, logged_out_message(status, rule), true)
+    }
+
     pub(super) fn failure(&self, kind: ErrorKind, message: String, may_pass: bool) -> Box<Failure> {
         Box::new(Failure {
             kind,
@@ -150,6 +161,11 @@ impl CurrentHop<'_> {
 /// The message of an answer that counts as blocked by this rule.
 pub(crate) fn blocked_message(status: http::StatusCode, rule: &str) -> String {
     format!("{}: the answer matches --blocked-if '{rule}'", in_words(status))
+}
+
+/// The message of an answer to somebody who is not logged in, by this rule.
+pub(crate) fn logged_out_message(status: http::StatusCode, rule: &str) -> String {
+    format!("{}: the answer matches logged-out-if '{rule}'", in_words(status))
 }
 
 fn in_words(status: http::StatusCode) -> String {

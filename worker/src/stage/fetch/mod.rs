@@ -15,6 +15,7 @@ mod exchange;
 mod fault;
 mod hop;
 mod limits;
+pub(crate) mod login;
 #[cfg(test)]
 mod parity;
 mod pins;
@@ -43,6 +44,8 @@ pub(crate) enum Wanted {
     Page,
     /// The same, of a sitemap, or a sitemap itself: others may have named it.
     Listed,
+    /// A request of a login. What it carries along is the request, if that is more than a page.
+    Login,
     /// A robots.txt, of which only the start is read.
     Robots {
         /// Whether the user named a page that it is read for.
@@ -52,6 +55,9 @@ pub(crate) enum Wanted {
 
 impl Wanted {
     pub(crate) fn of(target: &Target) -> Self {
+        if target.is_login() {
+            return Self::Login;
+        }
         let named = !Kept(&target.kept).is_found();
         match (target.is_robots(), named) {
             (true, named) => Self::Robots { named },
@@ -63,7 +69,7 @@ impl Wanted {
     /// Whether the user named it, so that its origin may have the user's secrets.
     const fn is_named(self) -> bool {
         match self {
-            Self::Page => true,
+            Self::Page | Self::Login => true,
             Self::Listed => false,
             Self::Robots { named } => named,
         }
@@ -113,7 +119,7 @@ pub(crate) struct ErrorPage {
     pub(crate) content_type: Option<String>,
 }
 
-pub(crate) use self::hop::blocked_message;
+pub(crate) use self::hop::{blocked_message, logged_out_message};
 #[cfg(test)]
 pub(crate) use self::rules::tests::spec as fetch_spec;
 

@@ -12,13 +12,14 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HOST, SET_COOKIE, TRANSFER_ENC
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use shared::clock;
-use shared::protocol::{ExitFault, ExitUse, PageMark, Reply};
+use shared::protocol::{ExitFault, ExitUse, PageMark, Reply, SessionMark};
 use shared::record::FieldValue;
 use shared::request_headers;
 use url::Url;
 
 use super::body::announced;
 use super::is_refusal;
+use super::login::LoginSeen;
 use super::request::is_about_body;
 use super::since::{Condition, Unchanged};
 use crate::stage::save::{FileSlot, Saved};
@@ -102,6 +103,12 @@ pub(crate) struct Recording {
     exit_use: Option<ExitUse>,
     /// The file that the body is saved as, if bodies are saved.
     pub(in crate::stage) file: Option<Box<FileSlot>>,
+    /// The session that the target is asked in.
+    pub(in crate::stage) session: u32,
+    /// Whether its answer says something about the session.
+    is_judged: bool,
+    /// What the heads of a login's answers show: the rule of each kind that matched.
+    pub(in crate::stage) login: LoginSeen,
     /// What is asked and noted of the page, if the job compares pages with those of an earlier run.
     pub(in crate::stage) condition: Option<Box<Condition>>,
 }
@@ -119,7 +126,28 @@ impl Recording {
             exit_use: None,
             file: None,
             condition: None,
+            session: 0,
+            is_judged: false,
+            login: LoginSeen::default(),
         }
+    }
+
+    /// Begins a target of a job that logs in, whose worker is in this session. Returns whether that of the target is over.
+    pub(super) const fn enter(&mut self, session: u32, needs_login: bool) -> bool {
+        let is_over = self.session != session;
+        self.is_judged = is_over || needs_login;
+        is_over
+    }
+
+    /// Whether the page is one that needs the login.
+    pub(in crate::stage) const fn needs_login(&self) -> bool {
+        self.is_judged
+    }
+
+    /// What the answer says about the session, if it is the one to somebody who is not logged in, or is not.
+    pub(in crate::stage) fn session_mark(&self, is_out: bool) -> Option<SessionMark> {
+        let is_known = self.is_judged && (is_out || self.reply.is_some());
+        is_known.then_some(SessionMark { number: self.session, is_out })
     }
 
     /// Returns the recorded hops.

@@ -8,10 +8,12 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE,
+    ACCEPT, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION,
 };
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use shared::kept::Kept;
+use shared::login::LoginRequest;
 use shared::request::{self, BODY_BYTES_MAX, BodySpec, LINE_BYTES_MAX, RequestSpec, is_idempotent};
 use shared::request_headers::{self, is_harmless};
 use shared::template::Template;
@@ -52,6 +54,18 @@ pub(super) struct Sent {
     retries_unsafe: bool,
     /// Whether it has a key by which servers recognize it, if they get that.
     has_key: bool,
+}
+
+/// Whether a server says that it has not acted on the request: it refuses for now, because of too many requests, or the
+/// same request is to be sent elsewhere.
+pub(super) fn leaves_undone(head: &Parts) -> bool {
+    match head.status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
+            head.headers.contains_key(LOCATION)
+        }
+        _ => false,
+    }
 }
 
 /// Whether a header describes the body of a request.
@@ -143,6 +157,27 @@ impl Sending {
 }
 
 impl Sent {
+    /// What the request of a login sends. It may be sent twice: that only begins another session.
+    ///
+    /// # Errors
+    /// Why it cannot be sent.
+    pub(super) fn of_login(login: &LoginRequest) -> Result<Self, String> {
+        let method = request::method(login.method.as_bytes())?;
+        let (mut headers, mut about_body) = (HeaderMap::new(), HeaderMap::new());
+        for (name, value) in &login.headers {
+            let (name, value) = request_headers::check(name, value).map_err(|why| why.to_string())?;
+            headers.append(name, value);
+        }
+        let body = login.body.as_ref().map(|(text, _)| Bytes::from(text.clone()));
+        if let Some((text, content_type)) = &login.body {
+            request::check_body(&method)?;
+            about_body.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+            let content_type = HeaderValue::try_from(content_type).map_err(|why| why.to_string())?;
+            about_body.insert(CONTENT_TYPE, content_type);
+        }
+        Ok(Self { method, body, about_body, headers, retries_unsafe: true, has_key: false })
+    }
+
     /// Adds it to a request to a server this far from home.
     pub(super) fn apply(&self, distance: Distance, request: &mut Request<Bytes>) {
         request.method_mut().clone_from(&self.method);

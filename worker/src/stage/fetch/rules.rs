@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, USER_AGENT};
 use shared::job::FetchSpec;
+use shared::login::Profile;
 use shared::request_headers::{self, HeaderError, is_harmless};
 use shared::robots::{ROBOTS_BYTES_MAX, ROBOTS_REDIRECTS_MAX};
 
@@ -14,6 +15,7 @@ use super::blocked::{HeadRules, needs_body};
 use super::connect::Gate;
 use super::cookies::Cookies;
 use super::limits::Limits;
+use super::login::LoginRules;
 use super::pins::Pins;
 use super::request::Sending;
 use super::scope::{Distance, Scope};
@@ -30,6 +32,9 @@ pub(crate) enum SpecError {
     /// A rule for blocked answers is not valid.
     #[error("--blocked-if: {0}")]
     Blocked(String),
+    /// A rule about logins is not valid.
+    #[error("[login]: {0}")]
+    Login(String),
 }
 
 /// The headers of requests, by how far their server is from home.
@@ -57,6 +62,22 @@ impl Headers {
     }
 }
 
+/// Puts the headers of each profile in place of those of the job.
+fn profiled(home: &HeaderMap, profiles: &[Profile]) -> Result<Arc<[Headers]>, SpecError> {
+    let headers = profiles.iter().map(|profile| {
+        let (mut home, mut replaced) = (home.clone(), HashSet::new());
+        for (name, value) in profile.checked()? {
+            if replaced.insert(name.clone()) {
+                home.insert(name, value);
+            } else {
+                home.append(name, value);
+            }
+        }
+        Ok(Headers::new(home))
+    });
+    headers.collect()
+}
+
 /// What applies to every request of a job.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
@@ -71,6 +92,12 @@ pub(super) struct Rules {
     pub(super) gate: Gate,
     /// The headers of each request.
     pub(super) headers: Headers,
+    /// The same for each header profile, if there are any.
+    pub(super) profiles: Arc<[Headers]>,
+    /// The same for a login.
+    pub(super) login_profiles: Arc<[Headers]>,
+    /// How a login is known, if the job logs in.
+    pub(super) login: Option<Arc<LoginRules>>,
     /// The same for a robots.txt, which is asked for alike whatever a job sends.
     pub(super) robots_headers: Headers,
     /// Which origins are which.
@@ -114,9 +141,11 @@ impl Rules {
             spec.response_headers.iter().filter_map(|given| name(given).ok()).collect();
         let sending = spec.request.as_deref().map(|request| Sending::new(request, &mut home));
         let robots_headers = Headers::new(home.clone());
+        let login_profiles = profiled(&home, &spec.profiles)?;
         if let Some(sending) = &sending {
             sending.replace_defaults(&replaced, &mut home);
         }
+        let login = spec.login.as_deref().map(LoginRules::new).transpose().map_err(SpecError::Login)?;
         Ok(Self {
             timeout: spec.timeout,
             connect_timeout: spec.connect_timeout,
@@ -129,11 +158,15 @@ impl Rules {
             cuts: false,
             redirects_max: spec.redirects_max,
             gate: Gate::of(spec.address_policy),
+            profiles: profiled(&home, &spec.profiles)?,
+            login_profiles,
             headers: Headers::new(home),
             robots_headers,
             scope: Scope::new(&spec.header_scope),
             blocked: HeadRules::new(&spec.blocked.rules).map_err(SpecError::Blocked)?,
-            reads_errors: spec.blocked.rules.iter().any(needs_body),
+            reads_errors: spec.blocked.rules.iter().any(needs_body)
+                || login.as_ref().is_some_and(LoginRules::reads_errors),
+            login: login.map(Arc::new),
             sending: sending.map(Arc::new),
             response_headers: response_headers.into(),
             pins: Pins::new(&spec.transport),
@@ -152,17 +185,31 @@ impl Rules {
             reads_errors: false,
             sending: None,
             headers: self.robots_headers.clone(),
+            profiles: Arc::default(),
+            login: None,
             cookies: None,
             ..self.clone()
         }
     }
 
-    /// Returns the headers for an origin this far from home.
-    pub(super) const fn headers(&self, distance: Distance) -> &HeaderMap {
+    /// The same for a login, which sends its own request and saves nothing.
+    pub(super) fn of_login(&self) -> Self {
+        Self {
+            saved: None,
+            sending: None,
+            headers: self.robots_headers.clone(),
+            profiles: Arc::clone(&self.login_profiles),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the headers of a session with this profile for an origin this far from home.
+    pub(super) fn headers(&self, distance: Distance, profile: u16) -> &HeaderMap {
+        let headers = self.profiles.get(usize::from(profile)).unwrap_or(&self.headers);
         match distance {
-            Distance::Home => &self.headers.home,
-            Distance::Near => &self.headers.near,
-            Distance::Away => &self.headers.away,
+            Distance::Home => &headers.home,
+            Distance::Near => &headers.near,
+            Distance::Away => &headers.away,
         }
     }
 }
@@ -198,6 +245,8 @@ pub(super) mod tests {
             cookies: false,
             proxies: ProxySpec::default(),
             since: None,
+            login: None,
+            profiles: Vec::new(),
         }
     }
 
@@ -214,10 +263,10 @@ pub(super) mod tests {
     fn user_headers_replace_the_defaults_and_may_repeat() {
         let rules =
             with(&[("Accept", "text/html"), ("x-a", "1"), ("X-A", "2"), ("user-agent", "me")]).unwrap();
-        assert_eq!(values(rules.headers(Distance::Home), ACCEPT), ["text/html"]);
-        assert_eq!(values(rules.headers(Distance::Home), USER_AGENT), ["me"]);
-        assert_eq!(values(rules.headers(Distance::Home), ACCEPT_ENCODING), ["gzip, deflate, br, zstd"]);
-        assert_eq!(values(rules.headers(Distance::Home), HeaderName::from_static("x-a")), ["1", "2"]);
+        assert_eq!(values(rules.headers(Distance::Home, 0), ACCEPT), ["text/html"]);
+        assert_eq!(values(rules.headers(Distance::Home, 0), USER_AGENT), ["me"]);
+        assert_eq!(values(rules.headers(Distance::Home, 0), ACCEPT_ENCODING), ["gzip, deflate, br, zstd"]);
+        assert_eq!(values(rules.headers(Distance::Home, 0), HeaderName::from_static("x-a")), ["1", "2"]);
     }
 
     #[test]
@@ -231,7 +280,7 @@ pub(super) mod tests {
         ];
         let rules = with(&given).unwrap();
         let names = |distance| {
-            let mut names: Vec<_> = rules.headers(distance).keys().map(HeaderName::as_str).collect();
+            let mut names: Vec<_> = rules.headers(distance, 0).keys().map(HeaderName::as_str).collect();
             names.sort_unstable();
             names.join(" ")
         };
@@ -251,11 +300,11 @@ pub(super) mod tests {
         };
         let headers = vec![("content-type".to_owned(), "a/b".to_owned())];
         let rules = Rules::new(&FetchSpec { request: Some(Box::new(request)), headers, ..spec() }).unwrap();
-        let home = rules.headers(Distance::Home);
+        let home = rules.headers(Distance::Home, 0);
         assert_eq!(values(home, ACCEPT), ["application/json"]);
         assert!(!home.contains_key(USER_AGENT) && !home.contains_key(CONTENT_TYPE));
         let robots = rules.of_robots();
-        let robots = robots.headers(Distance::Home);
+        let robots = robots.headers(Distance::Home, 0);
         assert_eq!((values(robots, ACCEPT), values(robots, USER_AGENT)), (vec!["*/*"], vec!["muster-test"]));
         assert!(!robots.contains_key(CONTENT_TYPE));
     }

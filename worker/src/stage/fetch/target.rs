@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use url::{ParseError, Position, Url};
 
@@ -51,6 +51,11 @@ pub(super) fn redirect(url: &Url, location: &HeaderValue) -> Result<Url, String>
         next.set_fragment(url.fragment());
     }
     Ok(next)
+}
+
+/// Whether an answer with this status may lead elsewhere.
+pub(super) const fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// Removes the credentials from a URL, so that it can be shown.

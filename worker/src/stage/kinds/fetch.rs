@@ -19,6 +19,7 @@ use crate::stage::fetch::since::{Condition, Notes};
 use crate::stage::fetch::{Fetched, Wanted, blocking, event_loop};
 use crate::stage::findings::{Findings, Product};
 use crate::stage::links::{self, Links, PageLinks};
+use crate::stage::login::Login;
 use crate::stage::media_type::MediaType;
 use crate::stage::save::{FileSlot, Files};
 use crate::stage::{Blocking, Compute, Interleaved, robots};
@@ -31,6 +32,8 @@ pub(crate) struct Fetch<C> {
     /// Number of values that it finds in a page.
     fields: usize,
     rules: PageRules,
+    /// How the job logs in, if it does.
+    login: Option<Login>,
     parse_timeout: Duration,
     /// Which groups of a robots.txt apply.
     robots_token: String,
@@ -55,6 +58,7 @@ impl<C: Client> Fetch<C> {
         }
         let extractor = Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?;
         let rules = PageRules::new(spec, job.parse_timeout)?;
+        let login = spec.login.as_deref().map(|login| Login::new(login, job.parse_timeout)).transpose()?;
         let robots_token = spec.product_token().to_owned();
         let open = |save: &SaveSpec| {
             Files::open(save, job.executor, shortages)
@@ -63,12 +67,12 @@ impl<C: Client> Fetch<C> {
         let files = spec.save.as_deref().map(open).transpose()?;
         let fields = select::names(&job.fields, job.each.as_ref(), &job.presets).len();
         let (parse_timeout, notes) = (job.parse_timeout, spec.since.as_ref().map(|_| Notes::default()));
-        Ok(Self { client, extractor, fields, rules, parse_timeout, robots_token, files, notes, links })
+        Ok(Self { client, extractor, fields, rules, login, parse_timeout, robots_token, files, notes, links })
     }
 
     /// What is asked and noted of a target's page, if pages are compared with those of an earlier run.
     fn condition(&self, target: &Target) -> Option<Box<Condition>> {
-        let notes = self.notes.as_ref().filter(|_| !target.is_robots())?;
+        let notes = self.notes.as_ref().filter(|_| !target.is_own())?;
         Some(Box::new(notes.condition(target.id, self.fields)))
     }
 
@@ -78,7 +82,7 @@ impl<C: Client> Fetch<C> {
 
     /// The file of a target, if its body is to be saved.
     fn file(&self, target: &Target) -> Option<Box<FileSlot>> {
-        self.files.as_ref().filter(|_| !target.is_robots()).map(|files| files.slot(target.id))
+        self.files.as_ref().filter(|_| !target.is_own()).map(|files| files.slot(target.id))
     }
 
     pub(crate) fn cookies(&self) -> Option<Cookies> {
@@ -128,6 +132,9 @@ impl<C: Client> Compute for Fetch<C> {
         conclude(&self.client, context, target, answer, out, |outcome, judged, recording| {
             if target.is_robots() {
                 return robots::read(outcome, &self.robots_token);
+            }
+            if let Some(login) = self.login.as_ref().filter(|_| target.is_login()) {
+                return login.read(outcome, &recording.login, &self.rules, target.kept.is_empty());
             }
             if let (Ok(fetched), Some(unchanged)) = (&outcome, recording.unchanged()) {
                 if let Some(mark) = unchanged.mark {

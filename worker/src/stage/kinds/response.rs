@@ -81,7 +81,7 @@ pub(super) fn fetch(
     context.begin(target);
     let started_us = context.enter(target, Phase::Fetch);
     let mut recording = context.recording();
-    (recording.file, recording.condition) = (file, condition);
+    (recording.file, recording.condition, recording.session) = (file, condition, target.session);
     let outcome = match std::str::from_utf8(&target.input) {
         Ok(url) => client.fetch(url, wanted, target.exit, Kept(&target.kept), &mut recording),
         Err(_) => Err(not_utf8()),
@@ -102,7 +102,7 @@ pub(super) async fn fetch_interleaved(
     context.begin(target);
     let started_us = clock::monotonic_us();
     let mut recording = context.recording();
-    (recording.file, recording.condition) = (file, condition);
+    (recording.file, recording.condition, recording.session) = (file, condition, target.session);
     let outcome = match std::str::from_utf8(&target.input) {
         Err(_) => Err(not_utf8()),
         Ok(url) => {
@@ -132,12 +132,12 @@ impl Response {
         rules: &PageRules,
     ) {
         let Self { outcome, judged, recording, .. } = self;
-        let Some(file) = &mut recording.file else { return };
+        let Some(mut file) = recording.file.take() else { return };
         let url = std::str::from_utf8(&target.input).ok().and_then(|input| Url::parse(input).ok());
         let allowed = match outcome {
             Ok(fetched) if file.is_held() => {
                 let begun_us = context.enter(target, Phase::Extract);
-                let judgement = rules.judge(fetched);
+                let judgement = rules.judge(fetched, recording);
                 context.black_box.leave();
                 client.add_stall(Duration::from_micros(clock::monotonic_us().saturating_sub(begun_us)));
                 matches!(judged.insert(judgement), Ok(None))
@@ -155,6 +155,7 @@ impl Response {
                 Ok(())
             }
         };
+        recording.file = Some(file);
         if let (Err(error), Ok(fetched)) = (finished, &outcome) {
             *outcome = Err(Box::new(too_large(fetched, error)));
         }

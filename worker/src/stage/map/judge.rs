@@ -157,6 +157,7 @@ impl Driver {
             retry_after_ms: block.record.as_ref().and_then(|(outcome, ..)| outcome.retry_after_ms),
             exit_use: None,
             over_budget: false,
+            session: None,
             line_bytes,
             found_bytes: 0,
             note_bytes: 0,

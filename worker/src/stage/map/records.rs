@@ -141,6 +141,7 @@ mod tests {
             retry_after_ms: None,
             exit_use: None,
             over_budget: false,
+            session: None,
             line_bytes: 0,
             found_bytes: 0,
             note_bytes: 0,

@@ -372,6 +372,7 @@ fn outcome(target: &Target, failing: u32, retry_after: Option<Duration>) -> Outc
         retry_after_ms: retry_after.filter(|_| fails).map(|after| after.as_millis() as u64),
         exit_use: None,
         over_budget: false,
+        session: None,
         line_bytes: 0,
         found_bytes: 0,
         note_bytes: 0,

@@ -372,6 +372,9 @@ impl World {
             Command::Reject(rejected) => panic!("{} is rejected, but nothing was held", rejected.id),
             Command::Abandon(abandoned) => self.oracle.abandoned(&abandoned, &self.scenario),
             Command::Notice(notice) => assert!(!notice.text.is_empty()),
+            Command::BeginSession(_) | Command::LoggedIn(_) | Command::LoginFailed(_) => {
+                panic!("nothing logs in here")
+            }
         }
     }
 
@@ -422,6 +425,9 @@ fn brief(command: &Command) -> String {
         | Command::Accept(_)
         | Command::Reject(_)
         | Command::Abandon(_)
-        | Command::Notice(_) => format!("{command:?}"),
+        | Command::Notice(_)
+        | Command::BeginSession(_)
+        | Command::LoggedIn(_)
+        | Command::LoginFailed(_) => format!("{command:?}"),
     }
 }

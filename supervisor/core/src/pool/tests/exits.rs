@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wire::protocol::{ExitFault, ExitUse, Target};
 
 use super::*;
-use crate::proxies::{Proxies, ProxiesConfig, Reach};
+use crate::proxies::{Proxies, ProxiesConfig, Reach, Sticky};
 
 /// A pool that reaches inputs of odd numbers through the second of two proxies, and the others as this says.
 fn rig(even: Reach, targets: u64) -> Rig {
@@ -14,7 +14,8 @@ fn rig(even: Reach, targets: u64) -> Rig {
         if is_odd { Reach::Only(1) } else { even }
     };
     let names = vec!["http://good:1".to_owned(), "http://dead:1".to_owned()];
-    let config = ProxiesConfig { names, tiers: Vec::new(), is_sticky: false, reach: Some(Arc::new(reach)) };
+    let config =
+        ProxiesConfig { names, tiers: Vec::new(), sticky: Sticky::None, reach: Some(Arc::new(reach)) };
     let mut rig = Rig::new(PoolConfig { slots: 1, ..limits() });
     let Rig { pool, now, asked } = rig;
     rig = Rig { pool: pool.through(Proxies::new(config, 1)), now, asked };

@@ -47,6 +47,7 @@ impl Rig {
             retry_after_ms: None,
             exit_use: None,
             over_budget: false,
+            session: None,
             line_bytes: 0,
             found_bytes: 0,
             note_bytes: 0,

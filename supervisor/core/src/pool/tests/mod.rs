@@ -6,6 +6,7 @@ mod ending;
 mod exits;
 mod growing;
 mod hosts;
+mod logging_in;
 mod piping;
 mod recycling;
 mod repeating;
@@ -175,6 +176,7 @@ fn outcome(id: u64, verdict: &Verdict) -> Outcome {
         retry_after_ms: None,
         exit_use: None,
         over_budget: false,
+        session: None,
         line_bytes: 0,
         found_bytes: 0,
         note_bytes: 0,

@@ -59,7 +59,10 @@ impl Repeating {
                 | Command::Sample(_)
                 | Command::Forget(_)
                 | Command::Abandon(_)
-                | Command::Quarantine(_) => {}
+                | Command::Quarantine(_)
+                | Command::BeginSession(_)
+                | Command::LoggedIn(_)
+                | Command::LoginFailed(_) => {}
             }
         }
     }
@@ -85,6 +88,7 @@ impl Repeating {
             retry_after_ms: None,
             exit_use: None,
             over_budget: false,
+            session: None,
             line_bytes: 10,
             found_bytes: 0,
             note_bytes: 0,

@@ -61,6 +61,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub(crate) struct Client {
     rules: Rules,
     robots_rules: Rules,
+    login_rules: Rules,
     agents: Agents,
     routes: Routes,
     watch: Arc<Watch>,
@@ -104,10 +105,11 @@ impl Client {
             watch: Arc::clone(&watch),
             route: None,
         };
-        let robots_rules = rules.of_robots();
+        let (robots_rules, login_rules) = (rules.of_robots(), rules.of_login());
         Self {
             rules,
             robots_rules,
+            login_rules,
             agents: Agents::new(dial),
             routes,
             watch,
@@ -141,6 +143,7 @@ impl Client {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots { .. } => &self.robots_rules,
+            Wanted::Login => &self.login_rules,
         };
         let mut exchange = Exchange::new(rules, url, wanted, kept, recording)?;
         let mut deadline = clock::now() + rules.timeout;

@@ -61,6 +61,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 pub(crate) struct Client {
     rules: Rc<Rules>,
     robots_rules: Rc<Rules>,
+    login_rules: Rc<Rules>,
     direct: Rc<Pools>,
     /// Through each proxy, once it is used.
     proxied: Rc<[OnceCell<Pools>]>,
@@ -99,9 +100,9 @@ impl Client {
         let direct = Rc::new(Pools::new(&dial));
         let proxied = (0..routes.len()).map(|_| OnceCell::new()).collect();
         let routes = Rc::new(routes);
-        let robots_rules = Rc::new(rules.of_robots());
+        let (robots_rules, login_rules) = (Rc::new(rules.of_robots()), Rc::new(rules.of_login()));
         let rules = Rc::new(rules);
-        Self { rules, robots_rules, direct, proxied, routes, refusals, dial, stall, connections }
+        Self { rules, robots_rules, login_rules, direct, proxied, routes, refusals, dial, stall, connections }
     }
 
     /// Where the executor counts the time in which the event loop could not run.
@@ -135,6 +136,7 @@ impl Client {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots { .. } => &self.robots_rules,
+            Wanted::Login => &self.login_rules,
         };
         let mut exchange = Exchange::new(rules, url, wanted, kept, recording)?;
         let (waited, sent) = (WaitTime::default(), Sent::default());
