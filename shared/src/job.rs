@@ -297,6 +297,8 @@ pub(crate) mod tests {
             cookies: false,
             proxies: ProxySpec::default(),
             since: None,
+            login: None,
+            profiles: Vec::new(),
         }
     }
 

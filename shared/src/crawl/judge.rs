@@ -166,12 +166,9 @@ mod tests {
             ("http://www.example.co.uk/a/b", out, None, out),
             ("http://other.co.uk/a/b", out, out, out),
         ] {
-            for (scope, want) in [
-                (Scope::Host, host),
-                (Scope::Domain, domain),
-                (Scope::Prefix, prefix),
-                (Scope::Any, None),
-            ] {
+            for (scope, want) in
+                [(Scope::Host, host), (Scope::Domain, domain), (Scope::Prefix, prefix), (Scope::Any, None)]
+            {
                 check(&spec(scope, named), named, link, want);
             }
         }
@@ -183,8 +180,8 @@ mod tests {
     #[test]
     fn a_site_that_has_moved_is_crawled_where_it_is() {
         let judge = Judge::new(&spec(Scope::Host, "http://a.example/")).unwrap();
-        let [from, to, link] =
-            ["http://a.example/", "https://www.a.example/", "https://www.a.example/x"].map(|url| Url::parse(url).unwrap());
+        let [from, to, link] = ["http://a.example/", "https://www.a.example/", "https://www.a.example/x"]
+            .map(|url| Url::parse(url).unwrap());
         assert!(judge.judge(link.clone(), &judge.page(&from, &to, true)).is_ok());
         assert_eq!(judge.judge(link.clone(), &judge.page(&from, &to, false)), Err(Reason::Scope));
         assert!(judge.judge(to, &judge.page(&link, &link, false)).is_ok());

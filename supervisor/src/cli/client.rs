@@ -22,8 +22,7 @@ use crate::client::{ClientCommand, Files, Operation, Results, ServiceAddress, Su
 use crate::view::JobAction;
 
 /// Flags of a local run that `submit` refuses. The service keeps the records of its jobs.
-const NOT_SUBMITTED: [&str; 7] =
-    ["output", "overwrite", "resume", "summary", "report", "traps", "config"];
+const NOT_SUBMITTED: [&str; 7] = ["output", "overwrite", "resume", "summary", "report", "traps", "config"];
 
 /// Flags that the client uses itself and does not send.
 const CLIENT_FLAGS: [&str; 12] = [

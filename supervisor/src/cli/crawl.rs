@@ -56,11 +56,21 @@ pub(super) fn traps(
 
 /// Makes a crawl of what is fetched and which links are followed.
 pub(super) fn spec(fetch: FetchSpec, flags: FollowFlags, obeys: bool) -> Result<CrawlSpec, Problem> {
-    let FollowFlags { follow, scope, include, exclude, depth, pages_max, host_pages_max, alike_max, traps: _, strip_param } =
-        flags;
-    let strip = strip_param.into_iter().flat_map(|name| {
-        if name == PRESET { TRACKERS.map(str::to_owned).to_vec() } else { vec![name] }
-    });
+    let FollowFlags {
+        follow,
+        scope,
+        include,
+        exclude,
+        depth,
+        pages_max,
+        host_pages_max,
+        alike_max,
+        traps: _,
+        strip_param,
+    } = flags;
+    let strip = strip_param
+        .into_iter()
+        .flat_map(|name| if name == PRESET { TRACKERS.map(str::to_owned).to_vec() } else { vec![name] });
     let spec = CrawlSpec {
         fetch,
         follow,

@@ -273,7 +273,8 @@ fn checked(mut plan: Plan, output: &Path, allowed: &Allowed) -> Result<Plan, Str
             spec.fetch.address_policy = AddressPolicy::Public;
             spec.fetch.proxies.policy = AddressPolicy::Public;
         }
-        Work::Fetch(_) | Work::Crawl(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => {}
+        Work::Fetch(_) | Work::Crawl(_) | Work::Sitemap(_) | Work::Parse(_) | Work::Map(_) | Work::Csv(_) => {
+        }
     }
     Ok(plan)
 }

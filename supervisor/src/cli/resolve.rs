@@ -15,9 +15,9 @@ use shared::select::{Field, Preset};
 
 use super::disk::OutputPlan;
 use super::flags::{
-    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CrawlFlags, CsvFlags, ExtractFlags, FetchJob,
-    Flags, FollowFlags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags, SaveFlags, ShownFlags,
-    SinceFlags, UrlFlags, Verb,
+    AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CrawlFlags, CsvFlags, ExtractFlags,
+    FetchJob, Flags, FollowFlags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags,
+    SaveFlags, ShownFlags, SinceFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
@@ -273,16 +273,8 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
         }
     };
     let traps = crawl::traps(run.follow.as_ref(), &place, &paths)?;
-    let is_archive = matches!(place.format, Format::Warc { .. });
-    if is_archive && run.network.is_none() {
-        return Err(Problem::Usage(
-            "`parse` cannot write a web archive, because it fetches nothing; name the output .jsonl".into(),
-        ));
-    }
-    if is_archive && run.then.is_some() {
-        return Err(Problem::Usage(
-            "--map cannot add to the records of a web archive; name the output .jsonl".into(),
-        ));
+    if matches!(place.format, Format::Warc { .. }) {
+        check_archive(run.network.is_some(), run.then.is_some())?;
     }
     let body_bytes_max = run.extract.body_bytes_max;
     let politeness = politeness(run.network.as_deref());
@@ -330,6 +322,21 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
         cookie_jar,
     };
     Ok((plan, read_once))
+}
+
+/// Refuses a web archive of what is not fetched, or not written as it came.
+fn check_archive(is_fetched: bool, is_mapped: bool) -> Result<(), Problem> {
+    if !is_fetched {
+        return Err(Problem::Usage(
+            "`parse` cannot write a web archive, because it fetches nothing; name the output .jsonl".into(),
+        ));
+    }
+    if is_mapped {
+        return Err(Problem::Usage(
+            "--map cannot add to the records of a web archive; name the output .jsonl".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Resolves the fields and presets, and refuses two with the same key.

@@ -260,7 +260,7 @@ impl Book {
             if known.is_closed || known.state.levels.is_over() {
                 return Ok(Next::End);
             }
-            let mut ids: Vec<_> = std::iter::from_fn(|| known.lanes.next()).take(max).collect();
+            let mut ids: Vec<_> = std::iter::from_fn(|| known.lanes.take()).take(max).collect();
             if !ids.is_empty() {
                 ids.sort_unstable();
                 let look_up = known.log.look_up(&ids)?;

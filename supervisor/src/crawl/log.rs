@@ -332,7 +332,8 @@ mod tests {
         log.append(&Frame::Alias(b"lost".to_vec())).unwrap();
         log.flush().unwrap();
         let check = |log: &mut Log| {
-            for ids in [vec![0, 1, 2, 15, 16, 17, 31, 500, 998, 999], vec![], vec![999], (0..1000).collect()] {
+            for ids in [vec![0, 1, 2, 15, 16, 17, 31, 500, 998, 999], vec![], vec![999], (0..1000).collect()]
+            {
                 let pages = log.look_up(&ids).unwrap().read(&ids).unwrap();
                 let want: Vec<_> = ids.iter().map(|&n| ((n > 0).then(|| n - 1), url(n))).collect();
                 assert_eq!(pages, want);

@@ -45,7 +45,9 @@ pub(crate) enum CrawlError {
         why: Box<str>,
     },
     /// There are too many different sites.
-    #[error("the inputs lie in more than {HOMES_MAX} different places; crawl fewer at once, or with --scope any")]
+    #[error(
+        "the inputs lie in more than {HOMES_MAX} different places; crawl fewer at once, or with --scope any"
+    )]
     Homes,
     /// The file of known pages cannot be read or written.
     #[error("cannot keep the pages that the crawl knows in {}: {cause}", path.display())]

@@ -27,9 +27,9 @@ use crate::robots::RobotsCache;
 use crate::runtime::{Ended, Feed, Finished, Signals, Writer};
 use crate::saving::{self, Prepared};
 use crate::since::{self, Keeper, Since, SinceEnd};
-use crate::source::Targets;
 use crate::sink::SinkError;
 use crate::sink::whole::Totals;
+use crate::source::Targets;
 use crate::summary::ModeRun;
 
 /// Opens the output and runs the job, unless the output is complete already.

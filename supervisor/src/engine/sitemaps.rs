@@ -145,7 +145,10 @@ impl Level<'_> {
         (self.depth, self.numbers, self.listings) = (self.depth + 1, numbers, Some(listings));
         let urls: Vec<_> = urls.into_iter().map(|url| Input::Literal(url.into_bytes())).collect();
         let targets = Box::new(Source::new(&urls, TargetKind::Url));
-        Ok(Some(Pass::over(targets, Writer::appending(Outlet::new(sink.opaque(true), None), None, None, None)?)))
+        Ok(Some(Pass::over(
+            targets,
+            Writer::appending(Outlet::new(sink.opaque(true), None), None, None, None)?,
+        )))
     }
 }
 

@@ -72,7 +72,7 @@ mod tests {
     fn fetch(plan: &mut Plan) -> &mut FetchSpec {
         match &mut plan.work {
             Work::Fetch(fetch) => fetch,
-            Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) | Work::Map(_) => {
+            Work::Crawl(_) | Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) | Work::Map(_) => {
                 panic!("the test's plan fetches")
             }
         }

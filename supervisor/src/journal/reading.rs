@@ -51,13 +51,21 @@ pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     let prefix = Prefix { targets: targets.cast_unsigned(), digest: u128::from_le_bytes(digest) };
     // Journals of older versions have no such table. Its content only saves time, so nothing in it is an error.
     let hosts = connection.query_row("SELECT learned FROM hosts", [], |row| row.get(0)).unwrap_or_default();
-    let found_bytes: i64 =
-        connection.query_row("SELECT bytes FROM found", [], |row| row.get(0)).or_else(missing)?;
+    let found_bytes = found_bytes(connection)?;
     let held = held_in(connection, &finished)?;
     let mut uncertain = started::read(connection)?;
     uncertain.remove(&finished);
     let output_bytes = output_bytes.cast_unsigned();
-    let state = State { finished, tally, prefix, output_bytes, held, hosts, uncertain, found_bytes: found_bytes.cast_unsigned() };
+    let state = State {
+        finished,
+        tally,
+        prefix,
+        output_bytes,
+        held,
+        hosts,
+        uncertain,
+        found_bytes,
+    };
     check(&state, twice).map_err(Wrong::Content)?;
     let recorded = Recorded {
         flags: serde_json::from_str(&flags).map_err(Wrong::content)?,
@@ -68,13 +76,13 @@ pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     Ok((recorded, sets))
 }
 
-/// Stands for a row that was never written, in a table that there may not be.
-fn missing(error: rusqlite::Error) -> rusqlite::Result<i64> {
-    match error {
-        rusqlite::Error::QueryReturnedNoRows => Ok(0),
-        rusqlite::Error::SqlInputError { .. } => Ok(0),
-        error => Err(error),
+/// Returns how much of the file of a crawl's pages counts. Other journals have no such table.
+fn found_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let tables = "SELECT count(*) FROM sqlite_master WHERE name = 'found'";
+    if connection.query_row(tables, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(0);
     }
+    connection.query_row("SELECT bytes FROM found", [], |row| row.get(0)).map(i64::cast_unsigned)
 }
 
 /// Returns how the held records ended. Those that are in the output by now are left out.

@@ -115,7 +115,16 @@ mod tests {
             fresh.insert(id);
             (0..=id).for_each(|_| tally.add(super::super::Final::Ok));
             let prefix = Prefix { targets: 1000, digest: 0 };
-            Commit { fresh, tally, prefix, output_bytes: 0, hosts: None, held: Vec::new(), uncertain, found_bytes: None }
+            Commit {
+                fresh,
+                tally,
+                prefix,
+                output_bytes: 0,
+                hosts: None,
+                held: Vec::new(),
+                uncertain,
+                found_bytes: None,
+            }
         };
         {
             let (mut store, _) = Store::open(&path).unwrap();

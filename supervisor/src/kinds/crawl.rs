@@ -58,8 +58,10 @@ impl Kind for Crawl<'_> {
             alike_max,
             obeys,
         } = self.0;
-        let list = |values: &[String]| if values.is_empty() { "nothing".to_owned() } else { values.join(" ") };
-        let limit = |limit: Option<u64>| limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+        let list =
+            |values: &[String]| if values.is_empty() { "nothing".to_owned() } else { values.join(" ") };
+        let limit =
+            |limit: Option<u64>| limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
         let mut facts: Vec<_> =
             self.fetch().facts(plan).into_iter().filter(|fact| fact.flag != COMMAND).collect();
         facts.extend([

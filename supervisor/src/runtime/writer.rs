@@ -445,7 +445,8 @@ mod tests {
             let state = recorded.unwrap().state;
             let place = Output::File { path: output.clone(), overwrite: output.exists(), resume: false };
             let outlet = Outlet::new(Sink::open(&place).unwrap(), None);
-            let writer = Writer::appending(outlet, Some((store, &state, Twice::Forbidden)), None, None).unwrap();
+            let writer =
+                Writer::appending(outlet, Some((store, &state, Twice::Forbidden)), None, None).unwrap();
             let mut chunk = Chunk::default();
             for id in records {
                 chunk.lines.extend(format!("{id}\n").into_bytes());

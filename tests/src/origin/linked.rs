@@ -46,7 +46,10 @@ pub(super) fn routes() -> Router<Arc<Origin>> {
     fixed
         .route("/linked/deep/2", get(|| async { tagged("nofollow", r#"<a href="/linked/hidden">no</a>"#) }))
         .route("/linked/jump", get(|| async { to("landed", 302) }))
-        .route("/linked/round/{n}", get(|Path(n): Path<u64>| async move { to(if n == 1 { "2" } else { "1" }, 301) }))
+        .route(
+            "/linked/round/{n}",
+            get(|Path(n): Path<u64>| async move { to(if n == 1 { "2" } else { "1" }, 301) }),
+        )
         .route("/linked/tree/{n}", get(tree))
         .route("/linked/links", get(links))
         .route("/linked/leaf/{n}", get(|Path(n): Path<u64>| async move { page(&n.to_string(), "") }))
@@ -95,7 +98,9 @@ async fn links(Query(Many { count, port }): Query<Many>) -> Response {
     for n in 0..count {
         let _ = match port {
             None => writeln!(body, "<a href=\"/linked/leaf/{n}\">{n}</a>"),
-            Some(port) => writeln!(body, "<a href=\"http://127.1.{}.{}:{port}/\">{n}</a>", n / 250, n % 250 + 1),
+            Some(port) => {
+                writeln!(body, "<a href=\"http://127.1.{}.{}:{port}/\">{n}</a>", n / 250, n % 250 + 1)
+            }
         };
     }
     page("many", &body)
@@ -106,7 +111,14 @@ async fn calendar(Path((year, month)): Path<(u64, u64)>) -> Response {
     let (next, last) = (year * 12 + month, (year * 12 + month).saturating_sub(2));
     let link = |at: u64| format!("<a href=\"/linked/calendar/{}/{}\">{at}</a>", at / 12, at % 12 + 1);
     let days: String = (1..=30).map(|day| format!("<td>{day}</td>")).collect();
-    page("Calendar", &format!("{} {} <table>{days}</table> <p>There is no event in this month.</p>", link(next), link(last)))
+    page(
+        "Calendar",
+        &format!(
+            "{} {} <table>{days}</table> <p>There is no event in this month.</p>",
+            link(next),
+            link(last)
+        ),
+    )
 }
 
 /// `/linked/again/…`: a page with a relative link to itself, which grows.

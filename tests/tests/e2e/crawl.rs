@@ -149,7 +149,10 @@ fn a_crawl_comes_out_of_traps() {
     let traps = parse_lines(dir.read("traps.jsonl").as_bytes());
     let named: Vec<_> = traps.iter().map(|trap| (&trap["reason"], trap["shape"].as_str().unwrap())).collect();
     assert_eq!(named.len(), 2, "{traps:?}");
-    assert!(named.contains(&(&"repeats".into(), &*origin.url("/linked/again/again/again/again/x"))), "{traps:?}");
+    assert!(
+        named.contains(&(&"repeats".into(), &*origin.url("/linked/again/again/again/again/x"))),
+        "{traps:?}"
+    );
     assert_eq!(summary(&dir)["crawl"]["traps"], Value::from(traps));
 }
 
@@ -164,7 +167,8 @@ fn killed_at_any_time_it_finds_the_same_pages() {
     let url = origin.url("/linked/tree/0?delay=0.05");
     let want = undisturbed(&url);
     let start = || {
-        let flags = ["--mode", "both", "--concurrency", "2", "--resume", "-o", "out.jsonl", "--summary", "s.json"];
+        let flags =
+            ["--mode", "both", "--concurrency", "2", "--resume", "-o", "out.jsonl", "--summary", "s.json"];
         crawl().current_dir(dir.root()).arg(&url).args(flags).spawn()
     };
     let requests = || origin.stats()["requests"].as_u64().unwrap();
@@ -216,7 +220,8 @@ fn a_signal_stops_it_and_another_run_goes_on() {
 #[test]
 fn a_page_may_have_a_megabyte_of_links_to_many_hosts() {
     let origin = Origin::shared();
-    let run = crawl().arg(origin.url("/linked/links?count=20000")).args(["--pages-max", "500"]).run().exits(0);
+    let run =
+        crawl().arg(origin.url("/linked/links?count=20000")).args(["--pages-max", "500"]).run().exits(0);
     let records = by_id(run.records());
     assert_eq!((records.len(), &records[&0]["found"]), (500, &20_000.into()));
     assert_eq!(records[&499]["url"], origin.url("/linked/leaf/498"));

@@ -125,7 +125,7 @@ impl Lanes {
     }
 
     /// Takes the next page into memory. `None` if none may begin, or no host has room for one.
-    pub fn next(&mut self) -> Option<u64> {
+    pub fn take(&mut self) -> Option<u64> {
         let in_memory = self.in_memory();
         let free = IN_MEMORY_MAX.checked_sub(in_memory).filter(|free| *free > 0)?;
         let share = (free / SHARE).max(1);
@@ -211,7 +211,7 @@ mod tests {
         lanes.open(u64::MAX);
         let mut of_large = 0;
         let mut of_others = 0;
-        while let Some(id) = lanes.next() {
+        while let Some(id) = lanes.take() {
             if id < 1_000_000 { of_large += 1 } else { of_others += 1 }
         }
         assert_eq!((of_others, lanes.in_memory()), (10_000, of_large + of_others));
@@ -219,7 +219,7 @@ mod tests {
         assert!(lanes.bytes() < 3_000_000, "{}", lanes.bytes());
         // One ends, and another takes its place.
         lanes.end(0);
-        assert!(lanes.next().is_some() && lanes.next().is_none());
+        assert!(lanes.take().is_some() && lanes.take().is_none());
     }
 
     #[test]
@@ -228,9 +228,9 @@ mod tests {
         let lane = lanes.lane("a");
         (0..5).for_each(|id| lanes.push(lane, id));
         lanes.open(2);
-        assert_eq!([lanes.next(), lanes.next(), lanes.next()], [Some(0), Some(1), None]);
+        assert_eq!([lanes.take(), lanes.take(), lanes.take()], [Some(0), Some(1), None]);
         lanes.open(3);
-        assert_eq!([lanes.next(), lanes.next()], [Some(2), None]);
+        assert_eq!([lanes.take(), lanes.take()], [Some(2), None]);
         assert_eq!(lanes.waiting(), 2);
     }
 
@@ -247,12 +247,12 @@ mod tests {
                 lanes.push(lane, id);
                 pushed.entry(lane).or_default().push(id);
                 if takes {
-                    let next = lanes.next().unwrap();
+                    let next = lanes.take().unwrap();
                     got.push(next);
                     lanes.end(next);
                 }
             }
-            got.extend(std::iter::from_fn(|| lanes.next()));
+            got.extend(std::iter::from_fn(|| lanes.take()));
             for ids in pushed.values() {
                 let of_host: Vec<_> = got.iter().filter(|id| ids.contains(id)).copied().collect();
                 prop_assert_eq!(&of_host, ids);

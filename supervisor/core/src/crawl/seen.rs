@@ -124,9 +124,10 @@ impl HashTable {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Instant;
 
     use proptest::prelude::*;
+
+    use wire::clock;
 
     use super::*;
 
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn many_urls_take_little_memory_and_time() {
         let many = if std::env::var_os("MUSTER_BAR").is_some() { 10_000_000 } else { 100_000 };
-        let (mut seen, begun) = (Seen::default(), Instant::now());
+        let (mut seen, begun) = (Seen::default(), clock::now());
         assert!((0..many).all(|n| seen.insert(hash(n))));
         let took = begun.elapsed();
         assert!((0..many).all(|n| !seen.insert(hash(n)) && !seen.contains(hash(n + many))));

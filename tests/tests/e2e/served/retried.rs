@@ -55,7 +55,8 @@ fn lines_go_through_their_program_again() {
 #[test]
 fn pages_that_a_crawl_found_are_fetched_again() {
     let (origin, served) = (Origin::start(), Served::start(&[]));
-    let document = json!({"command": "crawl", "urls": [origin.url("/linked/")], "depth": 2, "select": ["t=title"]});
+    let document =
+        json!({"command": "crawl", "urls": [origin.url("/linked/")], "depth": 2, "select": ["t=title"]});
     let (first, again) = retried(&served, &document, || {});
     let counts = |job: &Value| (job["counts"]["ok"].clone(), job["counts"]["failed"].clone());
     assert_eq!((&first["command"], counts(&first)), (&json!("crawl"), (json!(9), json!(3))), "{first}");
