@@ -12,7 +12,7 @@ pub use wire::mode::{Executor, Mode};
 
 use crate::address::AddressPolicy;
 use crate::codec::JOINED_BYTES_MAX;
-use crate::crawl::{CrawlSpec, FOUND_BYTES_MAX};
+use crate::crawl::{FOUND_BYTES_MAX, FollowSpec};
 use crate::csv::CsvSpec;
 use crate::login::{LoginSpec, Profile};
 use crate::protocol::RECORD_BYTES_MAX;
@@ -207,6 +207,15 @@ pub struct FetchSpec {
     pub profiles: Vec<Profile>,
 }
 
+/// A fetch job that follows links.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CrawlSpec {
+    /// How pages are fetched.
+    pub fetch: FetchSpec,
+    /// Which links are followed.
+    pub follow: FollowSpec,
+}
+
 impl FetchSpec {
     /// The product token that a robots.txt names this job by.
     #[must_use]
@@ -272,35 +281,11 @@ pub struct MapSpec {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use proptest::prelude::*;
 
-    use super::*;
     use crate::codec::Joiner;
     use crate::protocol::ToWorker;
-
-    pub(crate) fn fetch_spec() -> FetchSpec {
-        FetchSpec {
-            timeout: Duration::from_secs(1),
-            connect_timeout: Duration::from_secs(1),
-            body_bytes_max: 1,
-            redirects_max: 1,
-            headers: Vec::new(),
-            header_scope: HeaderScope::default(),
-            user_agent: String::new(),
-            address_policy: AddressPolicy::Public,
-            blocked: BlockedRules::default(),
-            save: None,
-            request: None,
-            transport: TransportSpec::default(),
-            response_headers: Vec::new(),
-            cookies: false,
-            proxies: ProxySpec::default(),
-            since: None,
-            login: None,
-            profiles: Vec::new(),
-        }
-    }
 
     proptest! {
         #[test]

@@ -4,7 +4,7 @@ use regex::{RegexSet, RegexSetBuilder};
 use rustc_hash::FxHashSet;
 use url::{Position, Url};
 
-use super::{CrawlSpec, LINK_BYTES_MAX, Reason, Scope, Strip};
+use super::{FollowSpec, LINK_BYTES_MAX, Reason, Scope, Strip};
 use crate::domain::registrable;
 
 /// Largest set of regular expressions, compiled, in bytes.
@@ -35,7 +35,7 @@ impl Judge {
     ///
     /// # Errors
     /// Which flag has a regular expression that is malformed or too large, and why.
-    pub fn new(spec: &CrawlSpec) -> Result<Self, String> {
+    pub fn new(spec: &FollowSpec) -> Result<Self, String> {
         let compile = |flag: &str, given: &[String]| {
             let built = RegexSetBuilder::new(given).size_limit(REGEX_BYTES_MAX).build();
             built.map_err(|error| format!("{flag}: {error}"))
@@ -127,26 +127,13 @@ fn with_port(host: &str, url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::tests::fetch_spec;
 
-    fn spec(scope: Scope, named: &str) -> CrawlSpec {
-        CrawlSpec {
-            fetch: fetch_spec(),
-            follow: Vec::new(),
-            scope,
-            homes: home(scope, &Url::parse(named).unwrap()).into_iter().collect(),
-            include: Vec::new(),
-            exclude: Vec::new(),
-            strip: Vec::new(),
-            depth_max: None,
-            pages_max: None,
-            host_pages_max: None,
-            alike_max: None,
-            obeys: true,
-        }
+    fn spec(scope: Scope, named: &str) -> FollowSpec {
+        let homes = home(scope, &Url::parse(named).unwrap()).into_iter().collect();
+        FollowSpec { scope, homes, obeys: true, ..FollowSpec::default() }
     }
 
-    fn check(spec: &CrawlSpec, page: &str, link: &str, want: Option<Reason>) {
+    fn check(spec: &FollowSpec, page: &str, link: &str, want: Option<Reason>) {
         let judge = Judge::new(spec).unwrap();
         let url = Url::parse(page).unwrap();
         let around = judge.page(&url, &url, false);
@@ -189,7 +176,7 @@ mod tests {
 
     #[test]
     fn expressions_include_and_exclude() {
-        let spec = CrawlSpec {
+        let spec = FollowSpec {
             include: vec!["/doc/".to_owned(), r"\.html$".to_owned()],
             exclude: vec!["/old/".to_owned()],
             ..spec(Scope::Host, "http://a/")
@@ -202,7 +189,7 @@ mod tests {
         ] {
             check(&spec, "http://a/", link, want);
         }
-        let error = Judge::new(&CrawlSpec { exclude: vec!["(".to_owned()], ..spec }).unwrap_err();
+        let error = Judge::new(&FollowSpec { exclude: vec!["(".to_owned()], ..spec }).unwrap_err();
         assert!(error.starts_with("--exclude: "), "{error}");
     }
 }

@@ -15,17 +15,13 @@ pub use self::fields::link_fields;
 pub use self::found::{FOUND_BYTES_MAX, Found, LINKS_MAX};
 pub use self::judge::{Judge, Page, home};
 pub use self::link::{LINK_BYTES_MAX, Strip, TRACKERS};
-use crate::job::FetchSpec;
-
 pub use wire::crawl::Place;
 
-/// Everything that a crawl is besides its inputs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CrawlSpec {
-    /// How pages are fetched.
-    pub fetch: FetchSpec,
+/// Which links are followed, and how far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowSpec {
     /// Selectors of the elements whose links are followed; empty is the default.
-    pub follow: Vec<String>,
+    pub selectors: Vec<String>,
     /// Which pages belong to the crawl.
     pub scope: Scope,
     /// What the pages that the user named are in that scope: hosts, domains, or prefixes. Each page adds its own.

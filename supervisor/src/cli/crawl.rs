@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Command;
-use shared::crawl::{CrawlSpec, Judge, TRACKERS, link_fields};
-use shared::job::FetchSpec;
+use shared::crawl::{FollowSpec, Judge, TRACKERS, link_fields};
+use shared::job::{CrawlSpec, FetchSpec};
 
 use super::disk::{self, OutputPlan};
 use super::flags::{FollowFlags, ListFlags, NetworkFlags, OutputFlags};
@@ -71,9 +71,8 @@ pub(super) fn spec(fetch: FetchSpec, flags: FollowFlags, obeys: bool) -> Result<
     let strip = strip_param
         .into_iter()
         .flat_map(|name| if name == PRESET { TRACKERS.map(str::to_owned).to_vec() } else { vec![name] });
-    let spec = CrawlSpec {
-        fetch,
-        follow,
+    let follow = FollowSpec {
+        selectors: follow,
         scope: scope.scope(),
         homes: Vec::new(),
         include,
@@ -85,7 +84,7 @@ pub(super) fn spec(fetch: FetchSpec, flags: FollowFlags, obeys: bool) -> Result<
         alike_max: alike_max.0,
         obeys,
     };
-    link_fields(&spec.follow, obeys).map_err(Problem::Usage)?;
-    Judge::new(&spec).map_err(Problem::Usage)?;
-    Ok(spec)
+    link_fields(&follow.selectors, obeys).map_err(Problem::Usage)?;
+    Judge::new(&follow).map_err(Problem::Usage)?;
+    Ok(CrawlSpec { fetch, follow })
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 use shared::crawl::shape::{self, repeats};
-use shared::crawl::{CrawlSpec, FOUND_BYTES_MAX, Found, LINK_BYTES_MAX, Reason, Strip, home};
+use shared::crawl::{FOUND_BYTES_MAX, FollowSpec, Found, LINK_BYTES_MAX, Reason, Strip, home};
 use supervisor_core::crawl::{Lanes, Levels, Seen, Shapes};
 use url::Url;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -93,7 +93,7 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(spec: &CrawlSpec) -> Self {
+    fn of(spec: &FollowSpec) -> Self {
         Self {
             depth_max: spec.depth_max.unwrap_or(u32::MAX),
             pages_max: spec.pages_max.unwrap_or(u64::MAX),
@@ -106,7 +106,7 @@ impl Limits {
 
 impl Book {
     /// Begins a book in a new file, or in one that nobody else sees.
-    pub(super) fn create(spec: &CrawlSpec, path: Option<PathBuf>) -> io::Result<Self> {
+    pub(super) fn create(spec: &FollowSpec, path: Option<PathBuf>) -> io::Result<Self> {
         let log = match &path {
             Some(path) => {
                 // Left by a run that was killed before its first commit.
@@ -123,7 +123,7 @@ impl Book {
 
     /// Goes on with a book of which `bytes` are certain, with the records of these pages.
     pub(super) fn resume(
-        spec: &CrawlSpec,
+        spec: &FollowSpec,
         path: PathBuf,
         bytes: u64,
         finished: &Finished,
@@ -293,7 +293,7 @@ impl Book {
 }
 
 impl Known {
-    fn new(spec: &CrawlSpec, log: Log) -> Self {
+    fn new(spec: &FollowSpec, log: Log) -> Self {
         Self {
             log,
             state: State::default(),

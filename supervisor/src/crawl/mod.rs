@@ -64,7 +64,7 @@ pub(crate) enum CrawlError {
 /// # Errors
 /// [`CrawlError`] if its inputs cannot be read, or what it knows not be kept.
 pub(crate) fn begin(plan: &Plan, journal: Option<&Journal>) -> Result<Option<(Arc<Book>, Plan)>, CrawlError> {
-    let Some(spec) = kinds::crawl(&plan.work) else { return Ok(None) };
+    let Some(spec) = kinds::crawl(&plan.work).map(|crawl| &crawl.follow) else { return Ok(None) };
     let path = journal.map(|journal| journal.input.found().to_owned());
     let shown = path.clone().unwrap_or_else(|| PathBuf::from("a temporary file"));
     let keep = |cause| CrawlError::Book { path: shown.clone(), cause };

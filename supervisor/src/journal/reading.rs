@@ -56,16 +56,7 @@ pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     let mut uncertain = started::read(connection)?;
     uncertain.remove(&finished);
     let output_bytes = output_bytes.cast_unsigned();
-    let state = State {
-        finished,
-        tally,
-        prefix,
-        output_bytes,
-        held,
-        hosts,
-        uncertain,
-        found_bytes,
-    };
+    let state = State { finished, tally, prefix, output_bytes, held, hosts, uncertain, found_bytes };
     check(&state, twice).map_err(Wrong::Content)?;
     let recorded = Recorded {
         flags: serde_json::from_str(&flags).map_err(Wrong::content)?,

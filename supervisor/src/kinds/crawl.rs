@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use shared::crawl::CrawlSpec;
-use shared::job::Work;
+use shared::crawl::FollowSpec;
+use shared::job::{CrawlSpec, Work};
 
 use super::facts::{COMMAND, Fact};
 use super::fetch::Fetch;
@@ -43,9 +43,8 @@ impl Kind for Crawl<'_> {
     }
 
     fn facts(&self, plan: &Plan) -> Vec<Fact> {
-        let CrawlSpec {
-            fetch: _,
-            follow,
+        let FollowSpec {
+            selectors,
             scope,
             // Follow from the inputs and the scope.
             homes: _,
@@ -57,7 +56,7 @@ impl Kind for Crawl<'_> {
             host_pages_max,
             alike_max,
             obeys,
-        } = self.0;
+        } = &self.0.follow;
         let list =
             |values: &[String]| if values.is_empty() { "nothing".to_owned() } else { values.join(" ") };
         let limit =
@@ -66,7 +65,7 @@ impl Kind for Crawl<'_> {
             self.fetch().facts(plan).into_iter().filter(|fact| fact.flag != COMMAND).collect();
         facts.extend([
             Fact::new(COMMAND, "crawl"),
-            Fact::new("--follow", list(follow)),
+            Fact::new("--follow", list(selectors)),
             Fact::new("--scope", scope.name()),
             Fact::new("--include", list(include)),
             Fact::new("--exclude", list(exclude)),
@@ -94,7 +93,7 @@ pub(crate) struct Homes {
 pub(crate) fn at_home(work: &Work, homes: Homes) -> Work {
     let Work::Crawl(spec) = work else { return work.clone() };
     let mut spec = spec.clone();
-    spec.homes = homes.of_scope.into_iter().collect();
+    spec.follow.homes = homes.of_scope.into_iter().collect();
     let scope = &mut spec.fetch.header_scope;
     if !scope.only_these {
         scope.homes = homes.origins.into_iter().collect();

@@ -17,9 +17,8 @@ mod sitemap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shared::crawl::CrawlSpec;
 use shared::csv::CsvSpec;
-use shared::job::{FetchSpec, MapSpec, Work};
+use shared::job::{CrawlSpec, FetchSpec, MapSpec, Work};
 use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use shared::request::RequestSpec;

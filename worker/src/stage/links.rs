@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use extract::{ExtractError, Extractor, Kind, Page};
 use shared::crawl::shape::{hash, shape, words};
-use shared::crawl::{self, CrawlSpec, Found, Judge, Reason, link_fields};
+use shared::crawl::{self, Found, Judge, Reason, link_fields};
+use shared::job::CrawlSpec;
 use shared::kept::Kept;
 use shared::protocol::Target;
 use shared::record::{ErrorKind, FieldValue};
@@ -64,13 +65,14 @@ pub(super) fn not_indexed() -> Product {
 
 impl Links {
     pub(super) fn new(spec: &CrawlSpec, parse_timeout: Duration) -> anyhow::Result<Self> {
+        let CrawlSpec { fetch, follow } = spec;
         let mut fields = Field::parse_all(&BESIDES)?;
-        fields.extend(link_fields(&spec.follow, spec.obeys).map_err(anyhow::Error::msg)?);
+        fields.extend(link_fields(&follow.selectors, follow.obeys).map_err(anyhow::Error::msg)?);
         Ok(Self {
             extractor: Extractor::new(&fields, None, &[]).context("--follow")?,
-            judge: Judge::new(spec).map_err(anyhow::Error::msg)?,
-            obeys: spec.obeys,
-            token: spec.fetch.product_token().to_ascii_lowercase(),
+            judge: Judge::new(follow).map_err(anyhow::Error::msg)?,
+            obeys: follow.obeys,
+            token: fetch.product_token().to_ascii_lowercase(),
             parse_timeout,
         })
     }

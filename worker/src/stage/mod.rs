@@ -30,8 +30,7 @@ mod sitemap;
 mod warc;
 
 use anyhow::Context as _;
-use shared::crawl::CrawlSpec;
-use shared::job::{Executor, FetchSpec, JobSpec, Work};
+use shared::job::{CrawlSpec, Executor, FetchSpec, JobSpec, Work};
 use shared::protocol::Target;
 
 use crate::outbox::Pace;

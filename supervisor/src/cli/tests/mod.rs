@@ -108,6 +108,8 @@ impl Bench {
 fn timeout(plan: &Plan) -> Duration {
     match &plan.work {
         Work::Fetch(spec) => spec.timeout,
-        Work::Crawl(_) | Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) | Work::Map(_) => panic!("not a fetch"),
+        Work::Crawl(_) | Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) | Work::Map(_) => {
+            panic!("not a fetch")
+        }
     }
 }

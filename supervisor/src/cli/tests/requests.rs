@@ -32,7 +32,9 @@ Xb09aV2/ySbFE7mfFPEz/4w7EFihRANCAASBfnhYamEgBMmmQev0LG3ueCQ/QvHz
 fn spec(plan: &Plan) -> &FetchSpec {
     match &plan.work {
         Work::Fetch(spec) => spec,
-        Work::Crawl(_) | Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) | Work::Map(_) => panic!("not a fetch"),
+        Work::Crawl(_) | Work::Parse(_) | Work::Csv(_) | Work::Sitemap(_) | Work::Map(_) => {
+            panic!("not a fetch")
+        }
     }
 }
 
