@@ -180,7 +180,11 @@ fn a_bad_job_says_where() {
         bench.refused(line, 2, says);
     };
     check("--job @/job.toml", "urls = []", &["no command; add command = \"fetch\""]);
-    check("--job @/job.toml", "command = \"serve\"", &["job.toml:1: command is \"serve\"", "fetch, parse"]);
+    check(
+        "--job @/job.toml",
+        "command = \"serve\"",
+        &["job.toml:1: command is \"serve\"", "fetch, crawl, parse"],
+    );
     check("--job @/job.toml", "command = 5", &["must be a string"]);
     check("parse --job @/job.toml", "\ncommand = \"fetch\"", &["job.toml:2: the job's command is \"fetch\""]);
     check("--job @/job.toml", "command = \"parse\"\ntimeout = 5", &["job.toml:2: unknown key \"timeout\""]);
