@@ -89,6 +89,12 @@ impl JobSpec {
         }
     }
 
+    /// Whether pages are followed to the next ones.
+    #[must_use]
+    pub fn follows_pages(&self) -> bool {
+        matches!(&self.work, Work::Fetch(spec) if spec.next.is_some())
+    }
+
     /// The user's program that runs beside the worker, if one does.
     #[must_use]
     pub const fn program(&self) -> Option<&MapSpec> {
@@ -205,6 +211,17 @@ pub struct FetchSpec {
     pub login: Option<Box<LoginSpec>>,
     /// The browsers as which sessions show themselves: one is drawn for each session. Empty is none.
     pub profiles: Vec<Profile>,
+    /// How pages are followed to the next ones, if they are.
+    pub next: Option<Box<NextSpec>>,
+}
+
+/// How lists of pages are followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextSpec {
+    /// Finds the link to the next page.
+    pub link: Field,
+    /// Most pages of a list, from 1 to [`PAGES_MAX`](crate::pages::PAGES_MAX).
+    pub pages_max: u32,
 }
 
 /// A fetch job that follows links.

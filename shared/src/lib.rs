@@ -54,7 +54,7 @@ pub mod unzstd;
 pub mod warc;
 
 pub use select;
-pub use wire::{black_box, clock, codec, decimal, json, kept, record};
+pub use wire::{black_box, clock, codec, decimal, json, kept, pages, record};
 
 /// The messages, with the job's types filled in.
 pub mod protocol {

@@ -172,7 +172,15 @@ impl LoginSpec {
             Some(FormHead { is_get: false, .. }) => "POST",
             None => self.method.as_str(),
         };
-        let mut url = form.map_or(own, |form| form.action);
+        if matches!(method, "GET" | "HEAD") && !self.fields.is_empty() {
+            return Err("its form sends its fields in the URL, where others see them; give the request itself, without \
+                        form"
+                .to_owned());
+        }
+        let mut url = form.map_or_else(|| own.clone(), |form| form.action);
+        if own.scheme() == "https" && url.scheme() != "https" {
+            return Err("its form sends its fields without TLS".to_owned());
+        }
         let mut headers = Vec::new();
         let mut given = self.fields.clone();
         if let (Some(Token { place, .. }), Some(token)) = (&self.token, token) {

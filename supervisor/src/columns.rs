@@ -17,6 +17,7 @@ pub(crate) fn table(plan: &Plan) -> Table {
         headers: kinds::keeps_headers(&plan.work),
         crawled: kinds::of(&plan.work).rules().crawls,
         mapped: plan.then.is_some(),
+        paged: kinds::next(&plan.work).is_some(),
     };
     let subject = match kinds::of(&plan.work).rules().target {
         TargetKind::Url if kinds::saved(&plan.work).is_some() => page(PageInput::SavedUrl),

@@ -106,6 +106,15 @@ impl Field {
         parse(flag).map_err(|refusal| refusal.in_flag("--select", flag))
     }
 
+    /// Parses the value of `--next`: a selector with steps, as behind the `=` of `--select`. What takes nothing from its
+    /// elements takes their `href`.
+    ///
+    /// # Errors
+    /// Fails as [`Field::parse`] does.
+    pub fn parse_next(flag: &str) -> Result<Self, SelectError> {
+        parse_next(flag).map_err(|refusal| refusal.in_flag("--next", flag))
+    }
+
     /// Parses every `--select` of a job, in order.
     ///
     /// # Errors
@@ -218,19 +227,35 @@ fn parse(flag: &str) -> Result<Field, Refusal> {
         return Err(Refusal::new(at, "a name cannot contain brackets or control characters", SHAPE));
     }
 
-    let language = Language::of(rest);
-    let end = cut::first_pipe(rest, language).unwrap_or(rest.len());
-    let (selector, pipes) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (source, pipes) = parse_value(rest, rest_at, every)?;
+    Ok(Field { name: name.to_owned(), source, every, pipes })
+}
+
+/// Parses a selector with its steps, which begins at byte `base` of the flag.
+fn parse_value(text: &str, base: usize, every: bool) -> Result<(Source, Vec<Pipe>), Refusal> {
+    let language = Language::of(text);
+    let end = cut::first_pipe(text, language).unwrap_or(text.len());
+    let (selector, pipes) = text.split_at_checked(end).unwrap_or((text, ""));
     let source = match language {
         Language::Css => {
-            let (selector, take) = css::parse(selector, rest_at)?;
+            let (selector, take) = css::parse(selector, base)?;
             Source::Css { selector, take }
         }
-        Language::JsonPath => Source::JsonPath(json_path(selector, rest_at)?),
-        Language::XPath => Source::XPath(x_path(selector, rest_at)?),
+        Language::JsonPath => Source::JsonPath(json_path(selector, base)?),
+        Language::XPath => Source::XPath(x_path(selector, base)?),
     };
-    let pipes = pipe::parse(pipes, rest_at + end, every)?;
-    Ok(Field { name: name.to_owned(), source, every, pipes })
+    Ok((source, pipe::parse(pipes, base + end, every)?))
+}
+
+fn parse_next(flag: &str) -> Result<Field, Refusal> {
+    let (mut source, pipes) = parse_value(flag, 0, false)?;
+    if let Source::Css { take, .. } = &mut source {
+        let end = cut::first_pipe(flag, Language::Css).unwrap_or(flag.len());
+        if !css::says_what_to_take(flag.get(..end).unwrap_or(flag)) {
+            *take = Take::Attribute("href".to_owned());
+        }
+    }
+    Ok(Field { name: "next".to_owned(), source, every: false, pipes })
 }
 
 fn parse_each(flag: &str) -> Result<Each, Refusal> {

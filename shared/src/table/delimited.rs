@@ -186,6 +186,7 @@ mod tests {
             headers: false,
             crawled: false,
             mapped: true,
+            paged: false,
         };
         let keep = ["k", "s", "none", "gone"].map(str::to_owned);
         let delimited = Delimited { delimiter: b'\t', table: Table::of(subject, &keep) };

@@ -44,10 +44,12 @@ pub enum Origin {
     Path,
     /// Links from a page that the user named.
     Depth,
-    /// The page that it was found on.
+    /// The page that it was found on, or the page before in a list of pages.
     Parent,
     /// Pages that its links lead to.
     Found,
+    /// Which page of its list it is.
+    Page,
     /// The URL after redirects.
     FinalUrl,
     /// The status of the response.
@@ -134,6 +136,8 @@ pub enum Subject<'a> {
         crawled: bool,
         /// Whether a program adds a value.
         mapped: bool,
+        /// Whether pages are followed to the next ones.
+        paged: bool,
     },
     /// Lines, and what a program made of them.
     Line,
@@ -148,7 +152,7 @@ impl Table {
         table.push("id", Origin::Id, int);
         let is_saved = matches!(subject, Subject::Page { input: PageInput::SavedUrl, .. });
         let (fields, is_page, headers, mapped) = match subject {
-            Subject::Page { input, fields, each, presets, headers, crawled, mapped } => {
+            Subject::Page { input, fields, each, presets, headers, crawled, mapped, paged } => {
                 match input {
                     PageInput::Path => table.push("path", Origin::Path, text),
                     PageInput::Url | PageInput::SavedUrl => {
@@ -157,6 +161,9 @@ impl Table {
                             table.push("depth", Origin::Depth, int);
                             table.push("parent", Origin::Parent, int);
                             table.push("found", Origin::Found, int);
+                        } else if paged {
+                            table.push("parent", Origin::Parent, int);
+                            table.push("page", Origin::Page, int);
                         }
                         table.push("final_url", Origin::FinalUrl, text);
                         table.push("status", Origin::Status, int);
@@ -288,6 +295,7 @@ mod tests {
             headers: false,
             crawled: false,
             mapped: false,
+            paged: false,
         };
         Table::of(subject, &kept)
     }
@@ -311,6 +319,7 @@ mod tests {
             headers: false,
             crawled: false,
             mapped: false,
+            paged: false,
         };
         assert_eq!(
             names(&Table::of(subject, &["file".to_owned()])).join(" "),
@@ -327,6 +336,7 @@ mod tests {
             headers: false,
             crawled: false,
             mapped: true,
+            paged: false,
         };
         assert_eq!(
             names(&Table::of(subject, &[])).join(" "),

@@ -194,6 +194,7 @@ mod tests {
             headers: false,
             crawled: false,
             mapped: true,
+            paged: false,
         };
         Typed { table: Table::of(subject, &[]) }
     }

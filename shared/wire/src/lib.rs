@@ -8,6 +8,7 @@
 //! | [`crawl`] | where a crawl has found a page |
 //! | [`cookie`] | a cookie, as either process keeps it |
 //! | [`kept`] | what a target carries along into its record |
+//! | [`pages`] | lists of pages that are followed from each to the next |
 //! | [`json`] | JSON as others send it, kept as it stands |
 //! | [`decimal`] | decimal numbers, compared digit by digit |
 //! | [`mode`] | the four ways to use processes and waiting |
@@ -25,5 +26,6 @@ pub mod decimal;
 pub mod json;
 pub mod kept;
 pub mod mode;
+pub mod pages;
 pub mod protocol;
 pub mod record;

@@ -277,7 +277,8 @@ pub struct Outcome {
     pub line_bytes: u64,
     /// Length of what was found in the page: it follows the record, and stands before the note.
     pub found_bytes: u64,
-    /// Length of the note at the end of its line: what a later run should know of the page.
+    /// Length of the note at the end of its line: what a later run should know of the page, or what the page says about
+    /// the next one of its list ([`NextPage`](crate::pages::NextPage)).
     pub note_bytes: u64,
 }
 

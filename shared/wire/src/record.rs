@@ -6,7 +6,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::crawl::Place;
 use crate::json;
 use crate::kept::Kept;
 
@@ -162,10 +161,14 @@ pub struct Record<'a> {
     pub path: Option<&'a str>,
     /// Values carried along from the input's row.
     pub keep: Kept<'a>,
-    /// Where a crawl has found the page.
-    pub place: Option<Place>,
+    /// Links on the shortest way from a page that the user named, in a crawl.
+    pub depth: Option<u32>,
+    /// The page that it was found on in a crawl, or the page before this one in a list of pages.
+    pub parent: Option<u64>,
     /// Pages that a crawl may follow the links of this page to, each counted once.
     pub found: Option<u64>,
+    /// Which page of its list it is, from 1.
+    pub page: Option<u64>,
     /// The URL after redirects.
     pub final_url: Option<&'a str>,
     /// The status of the final response.
@@ -228,9 +231,10 @@ impl Record<'_> {
             out.extend_from_slice(b",\"keep\":");
             self.keep.write_object(out);
         }
-        optional(",\"depth\":", self.place.map(|place| place.depth), out);
-        optional(",\"parent\":", self.place.and_then(|place| place.parent), out);
+        optional(",\"depth\":", self.depth, out);
+        optional(",\"parent\":", self.parent, out);
         optional(",\"found\":", self.found, out);
+        optional(",\"page\":", self.page, out);
         optional(",\"final_url\":", self.final_url, out);
         optional(",\"status\":", self.status, out);
         optional(",\"attempts\":", self.attempts, out);

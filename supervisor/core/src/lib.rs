@@ -8,6 +8,7 @@
 //! | [`load`] | how many requests a host gets at once and how fast, and how much runs over all |
 //! | [`crawl`] | which pages of a crawl are known, and which are fetched next |
 //! | [`proxies`] | which proxy a target goes through, and which proxies are worth a try |
+//! | [`pages`] | which page of a list comes next, and when the list ends |
 //! | [`robots`] | when a robots.txt is fetched, and which targets wait for it |
 //! | [`sessions`] | when a job logs in, and what it means that a page looks logged out |
 //! | [`advice`] | what bounds a sampled job, how long it will take, and which mode fits it |
@@ -21,6 +22,7 @@ pub mod crawl;
 pub mod frontier;
 pub mod gather;
 pub mod load;
+pub mod pages;
 pub mod pool;
 pub mod proxies;
 pub mod robots;

@@ -10,11 +10,13 @@
 //! |---|---|---|
 //! | looks logged out too | the session has ended | a new login; all suspects are innocent |
 //! | looks logged in | the account may not see the suspect | it is asked for once more; after the second time it fails |
+//! | looks logged in, and was never seen logged out | nothing: anybody may see it | as below |
 //! | cannot be had, or there is none | nothing | a new login, as long as few of these were of no use |
 //!
-//! So pages that an account may not see cost no login while a control is known, and [`WASTED_MAX`] plus the logarithm of
-//! their number while no page was seen logged in. In a job whose requests must not be repeated there is no control, and
-//! each costs up to one. A login that succeeds proves that the account is good, however many pages look logged out;
+//! So pages that an account may not see cost no login once a control is *proven*: the user has named it, or it was seen
+//! logged out and in. Before that they cost [`WASTED_MAX`] plus the logarithm of their number. In a job whose requests
+//! must not be repeated there is no control. A page that ends the session itself, such as a link to log out, costs
+//! [`ENDED_MAX`] logins, and then fails. A login that succeeds proves that the account is good, however many pages look logged out;
 //! only logins that fail themselves end the run.
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -22,12 +24,15 @@ use rustc_hash::{FxHashMap, FxHashSet};
 /// How often a page may look logged out in a session that is alive.
 const STRIKES_MAX: u8 = 2;
 
+/// How often a page may be the first one sent that looks logged out when a session has ended.
+const ENDED_MAX: u8 = 3;
+
 /// Logins that fail in a row before no more are tried: one may meet a token that is out of date.
 const FAILURES_MAX: u32 = 2;
 
-/// Logins in a row after which no page was seen logged in, before further ones are tried only each time that the number of
+/// Logins in a row after which no suspect was seen logged in, before further ones are tried only each time that the number of
 /// pages that look logged out has doubled.
-const WASTED_MAX: u32 = 3;
+const WASTED_MAX: u32 = 5;
 
 /// What a job did to log in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -103,6 +108,15 @@ pub(crate) enum Controls {
     None,
 }
 
+/// What speaks against a page.
+#[derive(Debug, Clone, Copy, Default)]
+struct Strikes {
+    /// How often it looked logged out in a session that seems to be alive.
+    outs: u8,
+    /// How often it was the first to look logged out in one that had ended.
+    ended: u8,
+}
+
 /// The sessions of a job that logs in.
 #[derive(Debug)]
 pub(crate) struct Sessions {
@@ -111,15 +125,22 @@ pub(crate) struct Sessions {
     phase: Phase,
     /// Logins that failed in a row.
     failures: u32,
-    /// Whether a control is known, and how often in a row it was seen logged out.
+    /// Whether a control is known; whether only somebody who is logged in sees it; and how often in a row it was seen
+    /// logged out.
     has_control: bool,
+    is_proven: bool,
     control_outs: u32,
-    strikes: FxHashMap<u64, u8>,
+    strikes: FxHashMap<u64, Strikes>,
+    /// The turn in which each page was sent that has no result yet, and the last turn.
+    entered: FxHashMap<u64, u64>,
+    turn: u64,
+    /// The first page sent of those that looked logged out when the last session ended, with its turn.
+    first_out: Option<(u64, u64)>,
     /// Pages that looked logged out and that the check under way is about.
     suspects: Vec<u64>,
     /// Pages that the account may not see, and that wait for their end.
     refused: FxHashSet<u64>,
-    /// Logins since a page was last seen logged in, and pages that looked logged out since the last of them.
+    /// Logins since a suspect was last seen logged in, and pages that looked logged out since the last of them.
     wasted: u32,
     unproven: u32,
     counts: LoginCounts,
@@ -134,8 +155,12 @@ impl Sessions {
             phase: if is_in { Phase::In } else { Phase::Out },
             failures: 0,
             has_control: controls == Controls::Named,
+            is_proven: controls == Controls::Named,
             control_outs: 0,
             strikes: FxHashMap::default(),
+            entered: FxHashMap::default(),
+            turn: 0,
+            first_out: None,
             suspects: Vec::new(),
             refused: FxHashSet::default(),
             wasted: 0,
@@ -154,14 +179,23 @@ impl Sessions {
         self.counts
     }
 
+    /// Whether targets wait until a login or a check has ended.
+    pub(crate) const fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::LoggingIn | Phase::Checking)
+    }
+
     /// Whether a target that needs the login may start. If it must wait, the step says what for.
     pub(crate) fn enter(&mut self, id: u64) -> (Entry, Step) {
         match self.phase {
             _ if self.refused.remove(&id) => {
-                self.strikes.remove(&id);
+                self.clear(id);
                 (Entry::Refuse, Step::Stay)
             }
-            Phase::In => (Entry::Pass, Step::Stay),
+            Phase::In => {
+                self.turn += 1;
+                self.entered.insert(id, self.turn);
+                (Entry::Pass, Step::Stay)
+            }
             Phase::Out => (Entry::Wait, self.log_in()),
             Phase::LoggingIn | Phase::Checking | Phase::GivenUp => (Entry::Wait, Step::Stay),
         }
@@ -169,53 +203,54 @@ impl Sessions {
 
     /// A page was seen logged in. Returns whether it becomes the control.
     pub(crate) fn seen_in(&mut self, id: u64, number: u32) -> bool {
-        self.strikes.remove(&id);
+        let was_out = self.clear(id);
+        if was_out {
+            // A login since then was of use.
+            (self.wasted, self.unproven, self.control_outs) = (0, 0, 0);
+        }
         if number != self.number || !matches!(self.phase, Phase::In | Phase::Checking) {
             return false;
         }
-        (self.wasted, self.unproven, self.failures) = (0, 0, 0);
-        if self.phase == Phase::Checking {
+        self.failures = 0;
+        let is_known = self.has_control && self.is_proven;
+        if self.phase == Phase::Checking || self.controls != Controls::Seen || (is_known && !was_out) {
             return false;
         }
-        (self.has_control, self.control_outs) = (self.controls != Controls::None, 0);
-        self.controls == Controls::Seen
+        (self.has_control, self.is_proven, self.control_outs) = (true, was_out, 0);
+        true
     }
 
     /// A page looks logged out that was asked for in session `number`. It is asked for again in any case, unless it is
     /// refused when it [enters](Self::enter).
     pub(crate) fn seen_out(&mut self, id: u64, number: u32) -> Step {
+        if self.strikes.get(&id).is_some_and(|strikes| strikes.ended >= ENDED_MAX) {
+            self.refused.insert(id);
+        }
         if number != self.number {
+            if number.checked_add(1) == Some(self.number) {
+                self.note_first_out(id);
+            }
             return Step::Stay;
         }
         match self.phase {
+            // It was not known to need the login, and nothing else has asked for one.
+            Phase::Out => return self.log_in(),
             // What was asked before a login began has another number.
-            Phase::Out | Phase::LoggingIn | Phase::GivenUp => return Step::Stay,
+            Phase::LoggingIn | Phase::GivenUp => return Step::Stay,
             Phase::In | Phase::Checking => {}
         }
         self.counts.logged_out += 1;
         let strikes = self.strikes.entry(id).or_default();
-        *strikes = strikes.saturating_add(1);
-        let has_struck_out = *strikes >= STRIKES_MAX;
+        strikes.outs = strikes.outs.saturating_add(1);
+        self.suspects.push(id);
         if self.phase == Phase::Checking {
-            self.suspects.push(id);
             return Step::Stay;
         }
         if self.has_control {
-            self.suspects.push(id);
             self.phase = Phase::Checking;
             return Step::Check;
         }
-        if has_struck_out {
-            self.refused.insert(id);
-            return Step::Stay;
-        }
-        self.unproven = self.unproven.saturating_add(1);
-        if self.wasted < WASTED_MAX || self.unproven >= 1_u32.checked_shl(self.wasted).unwrap_or(u32::MAX) {
-            (self.wasted, self.unproven) = (self.wasted.saturating_add(1), 0);
-            return self.log_in();
-        }
-        self.refused.insert(id);
-        Step::Stay
+        self.doubt()
     }
 
     /// The control was asked for in session `number`.
@@ -223,28 +258,92 @@ impl Sessions {
         if number != self.number || self.phase != Phase::Checking {
             return Step::Stay;
         }
-        let suspects = std::mem::take(&mut self.suspects);
         match shown {
-            Shown::In => {
+            Shown::In if self.is_proven => {
                 self.control_outs = 0;
-                let struck_out = |id: &u64| self.strikes.get(id).is_some_and(|count| *count >= STRIKES_MAX);
-                let out: Vec<u64> = suspects.into_iter().filter(struck_out).collect();
-                self.refused.extend(out);
+                self.refuse_struck_out();
+                self.suspects.clear();
                 self.phase = Phase::In;
                 Step::GoOn
             }
-            Shown::Out if self.control_outs == 0 => {
-                self.control_outs = 1;
-                for id in suspects {
-                    self.strikes.remove(&id);
+            // It may be a page that anybody sees.
+            Shown::In => self.doubt(),
+            Shown::Out => {
+                self.charge_first_out();
+                for id in self.suspects.clone() {
+                    self.note_first_out(id);
+                }
+                if self.control_outs > 0 {
+                    // No suspect was seen logged in since the login before, so it may be the control that is of no use.
+                    self.drop_control();
+                    return self.doubt();
+                }
+                (self.control_outs, self.is_proven) = (1, true);
+                for id in std::mem::take(&mut self.suspects) {
+                    self.strikes.entry(id).or_default().outs = 0;
                 }
                 self.log_in()
             }
-            // Nothing was seen logged in since the login before, so it may be the control that is of no use.
-            Shown::Out | Shown::Nothing => {
-                (self.has_control, self.control_outs) = (false, 0);
-                self.log_in()
+            Shown::Nothing => {
+                self.drop_control();
+                self.doubt()
             }
+        }
+    }
+
+    /// Nothing shows whether the session is alive. The suspects that had their chance are refused. For the others there is
+    /// another login, as long as few were of no use.
+    fn doubt(&mut self) -> Step {
+        self.refuse_struck_out();
+        let suspects = std::mem::take(&mut self.suspects);
+        let open: Vec<u64> = suspects.into_iter().filter(|id| !self.refused.contains(id)).collect();
+        let step = if self.phase == Phase::Checking { Step::GoOn } else { Step::Stay };
+        self.phase = Phase::In;
+        if open.is_empty() {
+            return step;
+        }
+        self.unproven = self.unproven.saturating_add(u32::try_from(open.len()).unwrap_or(u32::MAX));
+        if self.wasted < WASTED_MAX || self.unproven >= 1_u32.checked_shl(self.wasted).unwrap_or(u32::MAX) {
+            (self.wasted, self.unproven) = (self.wasted.saturating_add(1), 0);
+            self.charge_first_out();
+            open.into_iter().for_each(|id| self.note_first_out(id));
+            return self.log_in();
+        }
+        self.refused.extend(open);
+        step
+    }
+
+    /// Some pages end the session themselves, such as a link to log out. It is the first one sent of those that look
+    /// logged out, unless it is seen logged in later.
+    fn note_first_out(&mut self, id: u64) {
+        let Some(turn) = self.entered.remove(&id) else { return };
+        if self.first_out.is_none_or(|(first, _)| turn < first) {
+            self.first_out = Some((turn, id));
+        }
+    }
+
+    /// The session has ended once more. While that page is under way, it may be seen logged in yet.
+    fn charge_first_out(&mut self) {
+        if let Some((_, id)) = self.first_out.take() {
+            let strikes = self.strikes.entry(id).or_default();
+            strikes.ended = strikes.ended.saturating_add(1);
+        }
+    }
+
+    /// Refuses the suspects that have looked logged out too often.
+    fn refuse_struck_out(&mut self) {
+        for id in &self.suspects {
+            if self.strikes.get(id).is_some_and(|strikes| strikes.outs >= STRIKES_MAX) {
+                self.refused.insert(*id);
+            }
+        }
+    }
+
+    /// Does without the control. One that the user has named is not tried again.
+    fn drop_control(&mut self) {
+        (self.has_control, self.is_proven, self.control_outs) = (false, false, 0);
+        if self.controls == Controls::Named {
+            self.controls = Controls::None;
         }
     }
 
@@ -281,7 +380,16 @@ impl Sessions {
 
     /// Forgets a target that has its record.
     pub(crate) fn forget(&mut self, id: u64) {
-        self.strikes.remove(&id);
+        self.clear(id);
+    }
+
+    /// Drops what is known of a page. Returns whether anything spoke against it.
+    fn clear(&mut self, id: u64) -> bool {
+        self.entered.remove(&id);
+        if self.first_out.is_some_and(|(_, first)| first == id) {
+            self.first_out = None;
+        }
+        self.strikes.remove(&id).is_some()
     }
 
     fn log_in(&mut self) -> Step {

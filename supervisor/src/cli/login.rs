@@ -83,7 +83,11 @@ pub(super) fn login(table: Option<&LoginTable>, env: &Environment<'_>) -> Result
     if !matches!(method.as_str(), "GET" | "HEAD") {
         request::check_body(&checked).map_err(|why| refuse(format!("method: {why}")))?;
     }
-    Ok(Some(LoginSpec {
+    if matches!(method.as_str(), "GET" | "HEAD") && table.form.is_none() && !fields.is_empty() {
+        let why = "a GET has its fields in its URL, where others see them; leave out method, or the fields";
+        return Err(refuse(why.to_owned()));
+    }
+    let spec = LoginSpec {
         url: table.url.clone(),
         form: table.form.clone(),
         method,
@@ -94,7 +98,12 @@ pub(super) fn login(table: Option<&LoginTable>, env: &Environment<'_>) -> Result
         logged_out,
         hosts: table.hosts.all().iter().map(|host| host.to_ascii_lowercase()).collect(),
         check: table.check.clone(),
-    }))
+    };
+    let check = spec.check.as_deref().and_then(|check| Url::parse(check).ok());
+    if check.is_some_and(|check| !spec.covers(&check)) {
+        return Err(refuse("check must be a page of the hosts that need the login; see hosts".to_owned()));
+    }
+    Ok(Some(spec))
 }
 
 fn token(table: &LoginTable) -> Result<Option<Token>, Problem> {

@@ -16,6 +16,7 @@ mod help;
 mod inputs;
 mod login;
 mod manual;
+mod next;
 mod object;
 mod parts;
 mod problem;

@@ -115,6 +115,12 @@ pub(super) fn request(
     Ok(Some(spec).filter(|spec| *spec != RequestSpec::default()))
 }
 
+/// Whether it is a GET without a body.
+pub(super) fn is_plain_get(request: &RequestSpec) -> bool {
+    let is_get = |method: &Template| method.constant().is_some_and(|name| name.eq_ignore_ascii_case(b"GET"));
+    request.method.as_ref().is_none_or(is_get) && request.body.is_none()
+}
+
 /// Resolves the flags of connections.
 pub(super) fn transport(flags: &RequestFlags, env: &Environment<'_>) -> Result<TransportSpec, Problem> {
     let refuse =

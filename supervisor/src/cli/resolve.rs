@@ -16,14 +16,14 @@ use shared::select::{Field, Preset};
 use super::disk::OutputPlan;
 use super::flags::{
     AddressPolicyFlag, AdviseFlags, AdviseVerb, CompareVerb, CookiesFlag, CrawlFlags, CsvFlags, ExtractFlags,
-    FetchJob, Flags, FollowFlags, ListFlags, ModeFlag, NetworkFlags, OutputFlags, ParseJob, PoolFlags,
-    SaveFlags, ShownFlags, SinceFlags, UrlFlags, Verb,
+    FetchFlags, FetchJob, Flags, FollowFlags, ListFlags, ModeFlag, NetworkFlags, NextFlags, OutputFlags,
+    ParseJob, PoolFlags, SaveFlags, ShownFlags, SinceFlags, UrlFlags, Verb,
 };
 use super::inputs::{ReadOnce, Targets, hold, input_paths, inputs, reading};
 use super::parts::{check_side_files, cookie_jar, host_key, place, politeness, pool_plan, sandbox, when};
 use super::problem::Problem;
 use super::proxies::proxies;
-use super::{Environment, Invocation, crawl, csv, disk, login, program, request, save, serve, since};
+use super::{Environment, Invocation, crawl, csv, disk, login, next, program, request, save, serve, since};
 use crate::format::Format;
 use crate::plan::{Comparison, Input, ListReading, Plan, PoolPlan, Survey};
 
@@ -48,6 +48,8 @@ struct Run {
     since: Option<SinceFlags>,
     /// `None` if no links are followed.
     follow: Option<FollowFlags>,
+    /// `None` if pages are not followed to the next ones.
+    next: Option<NextFlags>,
     shown: ShownFlags,
     quiet: bool,
 }
@@ -69,6 +71,7 @@ impl Run {
             then: program::then(&then, pool)?,
             save: None,
             since: None,
+            next: None,
             follow: None,
             shown,
         })
@@ -89,6 +92,7 @@ impl Run {
             then: None,
             save: Some(save),
             since: None,
+            next: None,
             follow: Some(follow),
             shown,
         })
@@ -110,6 +114,7 @@ impl Run {
             save: None,
             since: None,
             follow: None,
+            next: None,
             shown,
         })
     }
@@ -124,8 +129,9 @@ pub(super) fn request(
     let Flags { pool, verb } = flags;
     match verb {
         Some(Verb::Fetch(fetch)) => {
-            let run_flags = Run::fetch(&pool, fetch.job, Some(fetch.output))?;
-            run(Run { save: Some(fetch.save), since: Some(fetch.since), ..run_flags }, env)
+            let FetchFlags { job, save, since, next, output } = fetch;
+            let run_flags = Run::fetch(&pool, job, Some(output))?;
+            run(Run { save: Some(save), since: Some(since), next: Some(next), ..run_flags }, env)
         }
         Some(Verb::Crawl(flags)) => run(Run::crawl(&pool, *flags)?, env),
         Some(Verb::Parse(parse)) => run(Run::parse(&pool, parse.job, Some(parse.output))?, env),
@@ -287,7 +293,10 @@ fn plan(mut run: Run, env: &Environment<'_>) -> Result<(Plan, ReadOnce), Problem
             let spec = save::saving(spec, saves, reads, repeats, &place)?;
             match run.follow {
                 Some(follow) => Work::Crawl(Box::new(crawl::spec(spec, follow, politeness.obeys_robots)?)),
-                None => Work::Fetch(since::since(spec, run.since, run.then.is_some(), &place, env)?),
+                None => {
+                    let spec = since::since(spec, run.since, run.then.is_some(), &place, env)?;
+                    Work::Fetch(next::next(spec, run.next, run.then.is_some(), ordered)?)
+                }
             }
         }
         None => Work::Parse(ParseSpec { body_bytes_max, held: held.names }),
@@ -415,6 +424,7 @@ fn fetch_spec(
         since: None,
         login: login.map(Box::new),
         profiles,
+        next: None,
         request: request.map(Box::new),
         transport,
         response_headers,

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use shared::job::FetchSpec;
 use shared::since::SinceSpec;
-use shared::template::Template;
 
 use super::Environment;
 use super::disk::OutputPlan;
 use super::flags::SinceFlags;
 use super::object::object;
 use super::problem::Problem;
+use super::request::is_plain_get;
 use crate::format::Format;
 use crate::objects::ObjectUrl;
 
@@ -42,7 +42,7 @@ pub(super) fn since(
                  leave one out",
             );
         }
-        if request.method.as_ref().is_some_and(|method| !is_get(method)) || request.body.is_some() {
+        if !is_plain_get(request) {
             return refuse(
                 "cannot be combined with --method, --data or --json: only the answer to a GET can be asked for \
                  again; leave one out",
@@ -54,10 +54,6 @@ pub(super) fn since(
     }
     let earlier = resolved(earlier, place.format, env)?;
     Ok(FetchSpec { since: Some(Box::new(SinceSpec { earlier })), ..spec })
-}
-
-fn is_get(method: &Template) -> bool {
-    method.constant().is_some_and(|name| name.eq_ignore_ascii_case(b"GET"))
 }
 
 /// The place beside which an earlier output has its notes: its own, or that of its records before the upload.

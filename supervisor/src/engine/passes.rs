@@ -8,6 +8,7 @@ use shared::job::{JobSpec, RecordEncoding, SandboxSpec};
 use supervisor_core::frontier::{Frontier, HostRef, HostShares, Learned};
 use supervisor_core::gather::{Gather, Ordered};
 use supervisor_core::load::total::{Room, Total};
+use supervisor_core::pages::Lists;
 use supervisor_core::pool::Pool;
 use supervisor_core::proxies::Proxies;
 
@@ -20,8 +21,8 @@ use super::{EngineError, RunContext};
 use crate::journal::{Finished, Gate, HeldRecord, OutputError};
 use crate::kinds::{self, Auto};
 use crate::plan::Plan;
-use crate::runtime::{self, Control, Ended, Feed, Queue, RunParts, Runtime, Writer};
-use crate::source::{Host, Targets};
+use crate::runtime::{self, Control, Ended, Feed, Paging, Queue, RunParts, Runtime, Writer};
+use crate::source::{Host, HostFinder, Targets};
 use crate::summary::ModeRun;
 
 /// Takes in what the workers send: appends records, merges groups, or lists sitemaps.
@@ -52,6 +53,8 @@ pub(super) struct Pass<L> {
     pub(super) held: Vec<HeldRecord>,
     /// Targets that an earlier run may have sent, and that must not be sent twice.
     pub(super) uncertain: Finished,
+    /// The lists of pages that its targets begin, if pages are followed.
+    pub(super) lists: Option<Lists>,
     pub(super) writer: Writer<L>,
 }
 
@@ -64,6 +67,7 @@ impl<L> Pass<L> {
             first_id: 0,
             held: Vec::new(),
             uncertain: Finished::default(),
+            lists: None,
             writer,
         }
     }
@@ -153,7 +157,7 @@ pub(super) fn run<C: Consumer>(
     let mut job = Job { plan, started_us: started.us, targets_max, readable, encoding, gather, learned };
     let (mut taken, mut used) = (0, Vec::new());
     loop {
-        let Pass { targets, gate, first_id, held, uncertain, writer } = pass;
+        let Pass { targets, gate, first_id, held, uncertain, lists, writer } = pass;
         let targets_max = targets.position().items_total.and_then(|targets| u32::try_from(targets).ok());
         let mut flow = Flow {
             feed: Feed::start(targets, gate)?,
@@ -162,11 +166,12 @@ pub(super) fn run<C: Consumer>(
             ordered: is_ordered.then(|| Ordered::new(first_id)),
             held,
             uncertain,
+            lists,
         };
         let (mut ended, shape, why) = job.run(&mut flow, targets_max, context);
         let feed = flow.feed;
         ended.unread = !feed.is_exhausted();
-        taken += feed.taken();
+        taken += feed.taken() + ended.followed;
         proxies::add(&mut used, std::mem::take(&mut ended.proxies));
         let mut end = PassEnd { ended: &mut ended, feed: &feed, control: context.control };
         let next = consumer.end_pass(writer, &mut end, context)?;
@@ -185,6 +190,7 @@ pub(super) fn run<C: Consumer>(
         let mut run = ModeRun::new(&job.gather, &facts);
         run.summary.proxies = proxies::summarize(&used);
         run.summary.login = logins::summarize(&ended);
+        run.summary.lists = ended.lists;
         return Ok(Passes { ended, reader_left, run });
     }
 }
@@ -196,6 +202,7 @@ struct Flow<'a> {
     ordered: Option<Ordered>,
     held: Vec<HeldRecord>,
     uncertain: Finished,
+    lists: Option<Lists>,
 }
 
 /// A job during all its passes.
@@ -304,12 +311,15 @@ impl Job<'_> {
             memory_bytes_max: self.plan.pool.worker_memory_bytes,
             environment: Vec::new(),
         };
+        let hosts = HostFinder::keyed(self.plan.host_key);
+        let paging = flow.lists.take().map(|lists| Paging::new(lists, hosts));
         let robots = context.robots.clone().filter(|_| self.plan.politeness.obeys_robots);
         Runtime::new(parts, job, pool, workers_max, self.targets_max)
             .obeying(robots)
             .keeping(context.cookies.clone())
             .in_session(context.session.clone(), self.plan.host_key)
             .since(context.earlier.clone())
+            .following(paging)
             .run()
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use shared::clock;
 use shared::job::Mode;
 use supervisor_core::gather::Gather;
+use supervisor_core::pages::Lists;
 
 use super::clocks::Started;
 use super::passes::{self, Consumer, Next, Pass, PassEnd, Passes, Start};
@@ -173,6 +174,8 @@ fn append(
             first_id: state.finished.len(),
             held,
             uncertain: state.uncertain.clone(),
+            lists: kinds::next(&plan.work)
+                .map(|next| Lists::resumed(next.pages_max, state.tally.lists, state.lists.clone())),
             writer: Writer::appending(
                 outlet,
                 store.map(|store| (store, &state, kind.rules().twice)),

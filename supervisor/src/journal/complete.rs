@@ -119,7 +119,9 @@ pub fn check_count(shown: &str, complete: &Complete, plan: &Plan) -> anyhow::Res
     // Nor do the inputs of a crawl say how many pages it finds.
     if !plan.inputs.iter().any(once) && !kinds::of(&plan.work).rules().crawls {
         let inputs = count_inputs(plan)?;
-        if inputs != complete.records {
+        // Of a list of pages, each page after the first one is a record too.
+        let may_be_more = kinds::next(&plan.work).is_some();
+        if inputs > complete.records || (inputs < complete.records && !may_be_more) {
             bail!(
                 "{shown} has {} records and no journal, and there are {inputs} inputs: it is not what this job would \
                  have written; --overwrite starts anew",

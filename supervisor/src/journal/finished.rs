@@ -51,10 +51,11 @@ impl Finished {
         self.0.is_empty()
     }
 
-    /// Returns the largest id, if any.
+    /// Returns the largest id below this one, if any.
     #[must_use]
-    pub fn last(&self) -> Option<u64> {
-        self.0.max()
+    pub fn last_below(&self, end: u64) -> Option<u64> {
+        let below = self.0.rank(end.checked_sub(1)?);
+        self.0.select(below.checked_sub(1)?)
     }
 
     /// Adds all of `other`, and returns how many of them were in the set before.
@@ -122,7 +123,8 @@ mod tests {
             }
             prop_assert_eq!(&merged, &whole.iter().copied().collect::<Finished>());
             prop_assert_eq!(merged.len(), whole.len() as u64);
-            prop_assert_eq!(merged.last(), whole.last().copied());
+            let end = merged.iter().nth(7).unwrap_or(u64::MAX);
+            prop_assert_eq!(merged.last_below(end), whole.range(..end).next_back().copied());
         }
 
         #[test]

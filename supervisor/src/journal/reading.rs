@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::state::{Recorded, State};
-use super::{Final, Finished, Prefix, Tally, held, started};
+use shared::pages::PAGE_STEP;
+
+use super::{Final, Finished, Prefix, Tally, held, lists, started};
 
 /// Why a journal cannot be used.
 pub(super) enum Wrong {
@@ -56,7 +58,9 @@ pub(super) fn read(connection: &Connection) -> Result<(Recorded, u64), Wrong> {
     let mut uncertain = started::read(connection)?;
     uncertain.remove(&finished);
     let output_bytes = output_bytes.cast_unsigned();
-    let state = State { finished, tally, prefix, output_bytes, held, hosts, uncertain, found_bytes };
+    let lists = lists::read(connection)?;
+    lists::check(&lists, &finished).map_err(Wrong::Content)?;
+    let state = State { finished, tally, prefix, output_bytes, held, hosts, uncertain, lists, found_bytes };
     check(&state, twice).map_err(Wrong::Content)?;
     let recorded = Recorded {
         flags: serde_json::from_str(&flags).map_err(Wrong::content)?,
@@ -94,7 +98,7 @@ fn check(state: &State, twice: u64) -> Result<(), String> {
         return Err(format!("it contains {ids} targets but counts {counted}"));
     }
     let last_held = held.last_key_value().map(|(first, ending)| first + ending.targets().saturating_sub(1));
-    match finished.last().max(last_held) {
+    match finished.last_below(PAGE_STEP).max(last_held) {
         Some(last) if last >= prefix.targets => {
             Err(format!("target {last} is finished, but only {} targets were read", prefix.targets))
         }

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounded};
 
+use supervisor_core::pages::ListCounts;
+
 use super::started::{self, Notes, NotesTaken};
 use super::store::Commit;
-use super::{Final, Finished, HeldRecord, JournalError, Prefix, State, Store, Tally};
+use super::{Final, Finished, HeldRecord, JournalError, ListChanges, Prefix, State, Store, Tally};
 use crate::plan::Twice;
 use crate::sink::Outlet;
 use crate::sink::whole::Totals;
@@ -43,6 +45,10 @@ pub struct OutputProgress {
     pub hosts: Option<String>,
     /// Records that wait for an earlier one at the end of the run.
     pub held: Vec<HeldRecord>,
+    /// What became of lists of pages.
+    pub lists: ListChanges,
+    /// Total lists that have ended.
+    pub list_counts: ListCounts,
 }
 
 /// What the journal reports to the run.
@@ -66,6 +72,7 @@ impl Default for Reports {
 pub struct Recorder {
     fresh: Finished,
     held: Vec<HeldRecord>,
+    lists: ListChanges,
     tally: Tally,
     prefix: Prefix,
     /// What was learned about hosts since the last commit.
@@ -117,6 +124,7 @@ impl Recorder {
         let recorder = Self {
             fresh: Finished::default(),
             held: Vec::new(),
+            lists: ListChanges::new(),
             tally: state.tally.clone(),
             prefix: state.prefix,
             hosts: None,
@@ -145,6 +153,8 @@ impl Recorder {
         self.tally.counts.retries = progress.retries;
         self.tally.counts.bytes = progress.bytes;
         self.tally.counts.unchanged = progress.unchanged;
+        self.tally.lists = progress.list_counts;
+        self.lists.extend(progress.lists);
         if progress.hosts.is_some() {
             self.hosts = progress.hosts;
         }
@@ -184,6 +194,7 @@ impl Recorder {
             Err(TrySendError::Full(commit)) => {
                 self.fresh = commit.fresh;
                 self.hosts = commit.hosts;
+                self.lists = commit.lists;
                 Ok(())
             }
             Err(TrySendError::Disconnected(_)) => Err(Failed),
@@ -235,6 +246,7 @@ impl Recorder {
             held: Vec::new(),
             uncertain: None,
             found_bytes: self.found_bytes,
+            lists: std::mem::take(&mut self.lists),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::opening::beside;
 use super::store::Commit;
-use super::{Finished, HeldRecord, OutputError, State, Store};
+use super::{Finished, HeldRecord, ListChanges, OutputError, State, Store};
 use crate::sink::Sink;
 
 /// Whether there may be held records, because a run was not completed.
@@ -48,6 +48,7 @@ pub fn release(output: &Path) -> Result<Option<u64>, OutputError> {
         held: Vec::new(),
         uncertain: None,
         found_bytes: None,
+        lists: ListChanges::new(),
     })?;
     Ok(Some(output_bytes))
 }

@@ -97,7 +97,7 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Finished> {
 #[cfg(test)]
 mod tests {
     use super::super::store::Commit;
-    use super::super::{Prefix, Store, Tally};
+    use super::super::{ListChanges, Prefix, Store, Tally};
     use super::*;
 
     fn uncertain(path: &std::path::Path) -> Vec<u64> {
@@ -124,6 +124,7 @@ mod tests {
                 held: Vec::new(),
                 uncertain,
                 found_bytes: None,
+                lists: ListChanges::new(),
             }
         };
         {

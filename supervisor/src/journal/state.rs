@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use supervisor_core::pages::OpenList;
+
 use super::fingerprint::Fingerprint;
 use super::finished::Finished;
 use super::identity::Fact;
@@ -27,6 +29,8 @@ pub struct State {
     pub uncertain: Finished,
     /// Bytes of the file of a crawl's pages that count; 0 if there is none.
     pub found_bytes: u64,
+    /// Lists of pages whose next page is open.
+    pub lists: Vec<OpenList>,
 }
 
 impl State {

@@ -21,6 +21,7 @@ use rustix::fs::syncfs;
 
 use super::fingerprint::Fingerprint;
 use super::identity::Fact;
+use super::lists::{self, ListChanges};
 use super::reading::{Wrong, read};
 use super::state::Recorded;
 use super::{Finished, HeldRecord, JournalError, Prefix, State, Tally, beside, held, started};
@@ -42,6 +43,7 @@ const HOSTS: &str = "CREATE TABLE IF NOT EXISTS hosts (one INTEGER PRIMARY KEY, 
 const FOUND: &str = "CREATE TABLE IF NOT EXISTS found (one INTEGER PRIMARY KEY, bytes INTEGER NOT NULL)";
 
 const TABLES: &str = "
+    DROP TABLE IF EXISTS lists;
     DROP TABLE IF EXISTS job; DROP TABLE IF EXISTS finished; DROP TABLE IF EXISTS progress;
     DROP TABLE IF EXISTS hosts; DROP TABLE IF EXISTS held; DROP TABLE IF EXISTS started;
     DROP TABLE IF EXISTS found;
@@ -75,6 +77,8 @@ pub struct Commit {
     pub uncertain: Option<Finished>,
     /// The length of the file of a crawl's pages, if it is one. The file must be synced already.
     pub found_bytes: Option<u64>,
+    /// What became of lists of pages since the last commit.
+    pub lists: ListChanges,
 }
 
 /// The open journal.
@@ -180,7 +184,8 @@ impl Store {
     /// # Errors
     /// If the journal cannot be written. Earlier commits stay.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), JournalError> {
-        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain, found_bytes } = commit;
+        let Commit { fresh, tally, prefix, output_bytes, hosts, held, uncertain, lists, found_bytes } =
+            commit;
         let joined = self.sets + 1 >= SETS_MAX;
         self.write(|transaction| {
             transaction
@@ -204,6 +209,9 @@ impl Store {
                 transaction.prepare_cached(FOUND)?.execute([])?;
                 let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO found VALUES (1, ?)")?;
                 insert.execute([bytes.cast_signed()])?;
+            }
+            if !lists.is_empty() {
+                lists::write(transaction, lists)?;
             }
             if let Some(hosts) = hosts {
                 // The journal may be that of an older version.

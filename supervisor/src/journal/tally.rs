@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use shared::protocol::Endings;
 use shared::record::ErrorKind;
 use supervisor_core::gather::Counts;
+use supervisor_core::pages::ListCounts;
 
 /// The final result of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Tally {
     pub counts: Counts,
     /// Numbers of errors by kind.
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// Numbers of lists of pages by how they ended.
+    #[serde(default)]
+    pub lists: ListCounts,
 }
 
 impl Tally {

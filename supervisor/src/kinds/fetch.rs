@@ -79,6 +79,7 @@ impl Kind for Fetch<'_> {
             // A user may mend the password, and resume.
             login: _,
             profiles,
+            next,
         } = self.0;
         let mut facts = vec![
             Fact::new(COMMAND, "fetch"),
@@ -103,6 +104,10 @@ impl Kind for Fetch<'_> {
         }
         if let Some(since) = since {
             facts.push(Fact::new("--since", since.earlier.display()));
+        }
+        if let Some(next) = next {
+            facts.push(Fact::new("--next", &next.link));
+            facts.push(Fact::new("--pages-max", next.pages_max));
         }
         facts.append(&mut facts::of_extraction(plan));
         facts

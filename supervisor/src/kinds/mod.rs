@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use shared::csv::CsvSpec;
-use shared::job::{CrawlSpec, FetchSpec, MapSpec, Work};
+use shared::job::{CrawlSpec, FetchSpec, MapSpec, NextSpec, Work};
 use shared::proxy::ProxySpec;
 use shared::record::ErrorKind;
 use shared::request::RequestSpec;
@@ -122,6 +122,11 @@ pub(crate) fn saved(work: &Work) -> Option<&SaveSpec> {
 /// Returns the earlier run that pages are compared with, if there is one.
 pub(crate) fn since(work: &Work) -> Option<&SinceSpec> {
     fetched(work)?.since.as_deref()
+}
+
+/// Returns how pages are followed to the next ones, if they are.
+pub(crate) fn next(work: &Work) -> Option<&NextSpec> {
+    fetched(work)?.next.as_deref()
 }
 
 /// Returns how pages are fetched, if the targets are pages.
@@ -295,6 +300,7 @@ mod tests {
             since: None,
             login: None,
             profiles: Vec::new(),
+            next: None,
         }
     }
 

@@ -19,6 +19,7 @@ mod handing;
 pub mod locate;
 pub(crate) mod login;
 mod observer;
+mod pages;
 mod process;
 mod records;
 mod robots;
@@ -38,9 +39,10 @@ use rustc_hash::FxHashMap;
 use shared::clock;
 use shared::encoder::Encoder;
 use shared::job::JobSpec;
-use shared::protocol::{FromWorker, Outcome, PROTOCOL};
+use shared::protocol::{FromWorker, PROTOCOL};
 use supervisor_core::gather::{Gather, LoadSample, Ordered};
 use supervisor_core::load::total::{Report as LoadReport, Room};
+use supervisor_core::pages::ListCounts;
 use supervisor_core::pool::{Disposition, Event, Notice, Pool, Seat};
 use supervisor_core::proxies::ProxySnapshot;
 use supervisor_core::sessions::LoginCounts;
@@ -48,6 +50,7 @@ use supervisor_core::sessions::LoginCounts;
 pub use self::control::{Control, Controller, Steering};
 pub use self::feed::Feed;
 pub use self::observer::{Look, Observer, WorkerSnapshot};
+pub use self::pages::Paging;
 pub use self::signals::{Signal, Signals};
 pub use self::spares::Spares;
 pub use self::workers::{NoWorkers, Workers};
@@ -57,6 +60,7 @@ use self::channel::Heard;
 use self::cookies::Copies;
 use self::handing::Handing;
 use self::process::Process;
+use self::records::Unjudged;
 use self::robots::RobotsGate;
 use self::writer::Chunk;
 use crate::cookies::Cookies;
@@ -139,6 +143,10 @@ pub struct Ended {
     pub load: Option<LoadReport>,
     /// What became of the proxies.
     pub proxies: Vec<ProxySnapshot>,
+    /// Pages that were to be asked for besides the inputs.
+    pub followed: u64,
+    /// How lists of pages ended, in all runs, if pages are followed.
+    pub lists: Option<ListCounts>,
 }
 
 impl Ended {
@@ -166,8 +174,8 @@ pub struct Runtime<'a> {
     dispositions: Vec<Disposition>,
     /// Lines gathered in this turn, on their way to the writer.
     out: Chunk,
-    /// Lines of targets whose pages are not judged yet, with the slots of their workers.
-    unjudged: FxHashMap<u64, (u32, Outcome, Vec<u8>)>,
+    /// Results whose pages are not judged yet.
+    unjudged: FxHashMap<u64, Unjudged>,
     /// How the lines that `ordered` keeps back ended.
     held: BTreeMap<u64, Final>,
     /// Since when the output has been behind, if it is: workers are not listened to meanwhile.
@@ -183,6 +191,8 @@ pub struct Runtime<'a> {
     cookies: Option<Cookies>,
     /// What an earlier run knows of pages, if they are compared with it.
     earlier: Option<Arc<Earlier>>,
+    /// The lists of pages, if pages are followed to the next ones.
+    paging: Option<Paging>,
     /// What the workers' copies of the cookies lack.
     copies: Copies,
     /// The session, if it is more than a jar.
@@ -226,6 +236,7 @@ impl<'a> Runtime<'a> {
             robots: None,
             cookies: None,
             earlier: None,
+            paging: None,
             copies: Copies::default(),
             session: None,
             host_key: HostKey::default(),
@@ -265,12 +276,19 @@ impl<'a> Runtime<'a> {
         Self { earlier, ..self }
     }
 
+    /// Follows pages to the next ones.
+    #[must_use]
+    pub(crate) fn following(self, paging: Option<Paging>) -> Self {
+        Self { paging, ..self }
+    }
+
     /// Runs to the end.
     #[must_use]
     pub fn run(mut self) -> Ended {
         for HeldRecord { first, ending, lines } in std::mem::take(&mut self.parts.held) {
             self.emit(first, ending, &lines);
         }
+        self.reopen_lists(clock::now());
         loop {
             self.take_targets();
             self.write_out();
@@ -286,6 +304,8 @@ impl<'a> Runtime<'a> {
         self.parts.gather.retried(self.pool.charged());
         self.ended.left = self.inputs_left();
         self.ended.load = self.pool.load_report();
+        self.ended.followed = self.paging.as_ref().map_or(0, Paging::followed);
+        self.ended.lists = self.paging.as_ref().map(Paging::counts);
         self.ended.proxies = self.pool.proxies();
         self.ended.lacks_proxies = self.pool.lacks_proxies();
         self.ended.logins = self.pool.login_counts();
@@ -406,6 +426,8 @@ impl<'a> Runtime<'a> {
         let in_bytes = position.bytes_total.filter(|_| self.rules.progress == ProgressUnit::Bytes);
         let under_way = self.processes.values().map(|process| process.reading().bytes).sum();
         let total = match (in_bytes, position.items_total) {
+            // How many pages follow is not known.
+            _ if self.paging.is_some() => Total::Unknown,
             (Some(total), _) => Total::Bytes(total),
             (None, _) if self.rules.progress == ProgressUnit::Found => Total::Found(position.items),
             (None, Some(total)) => Total::Exact(total),

@@ -7,11 +7,14 @@ use crossbeam_channel::TrySendError;
 use shared::clock;
 use shared::crawl::Place;
 use shared::kept::Kept;
+use shared::pages;
 use shared::protocol::{Batch, CHECK_IDS, LOGIN_IDS, OWN_IDS, Outcome, Parts, Verdict};
 use shared::record::{ErrorKind, Record, RecordError};
+use supervisor_core::pages::ListEnd;
 use supervisor_core::pool::{Abandoned, Disposition, Event, Quarantined, Rejected, Seat};
 
 use super::Runtime;
+use super::pages::{GivenFirst, Paging};
 use super::writer::Chunk;
 use crate::journal::{Final, HeldRecord};
 use crate::kinds;
@@ -32,6 +35,15 @@ pub(super) struct Given<'a> {
     pub(super) kept: &'a [u8],
 }
 
+/// A final result whose page is not judged yet.
+pub(super) struct Unjudged {
+    slot: u32,
+    outcome: Outcome,
+    line: Vec<u8>,
+    /// Its input, if it is the first page of a list.
+    given: Option<GivenFirst>,
+}
+
 /// The worker that would have written a record, and on which attempt.
 #[derive(Debug, Clone, Copy)]
 struct By {
@@ -41,6 +53,7 @@ struct By {
 
 impl Runtime<'_> {
     pub(super) fn on_batch(&mut self, now: Instant, seat: Seat, batch: &Batch) {
+        let mut firsts = self.given_firsts(batch);
         let mut dispositions = std::mem::take(&mut self.dispositions);
         dispositions.clear();
         self.pool.handle_batch(now, seat, batch, &mut dispositions);
@@ -66,11 +79,14 @@ impl Runtime<'_> {
                 Disposition::Stale => {}
                 Disposition::Retried => self.parts.gather.record(seat.slot, outcome),
                 Disposition::Held => {
-                    self.unjudged.insert(outcome.id, (seat.slot, outcome.clone(), line.to_vec()));
+                    let given = firsts.remove(&outcome.id);
+                    let unjudged =
+                        Unjudged { slot: seat.slot, outcome: outcome.clone(), line: line.to_vec(), given };
+                    self.unjudged.insert(outcome.id, unjudged);
                 }
                 Disposition::Final => {
                     self.parts.gather.record(seat.slot, outcome);
-                    self.emit_noted(outcome, line);
+                    self.emit_noted(now, outcome, line, firsts.remove(&outcome.id));
                 }
             }
         }
@@ -79,16 +95,16 @@ impl Runtime<'_> {
 
     /// Passes on the record of a target whose page was judged to be a result.
     pub(super) fn accept(&mut self, id: u64) {
-        if let Some((slot, outcome, line)) = self.unjudged.remove(&id) {
+        if let Some(Unjudged { slot, outcome, line, given }) = self.unjudged.remove(&id) {
             self.parts.gather.record(slot, &outcome);
-            self.emit_noted(&outcome, &line);
+            self.emit_noted(clock::now(), &outcome, &line, given);
         }
     }
 
     /// Drops the record of a target whose page counts as blocked. The last attempt leaves a record of that.
     pub(super) fn reject(&mut self, rejected: &Rejected) {
         let id = rejected.id;
-        let Some((slot, outcome, _)) = self.unjudged.remove(&id) else { return };
+        let Some(Unjudged { slot, outcome, .. }) = self.unjudged.remove(&id) else { return };
         let kind = ErrorKind::Blocked;
         let Some(last) = &rejected.last else {
             let verdict = Verdict::Retry { kind };
@@ -180,12 +196,18 @@ impl Runtime<'_> {
             // A line is named by its id alone.
             TargetKind::Lines => (None, None),
         };
+        let place = if self.rules.crawls { Place::of(Kept(given.kept)) } else { None };
         let record = Record {
             id,
             url,
             path,
             keep: Kept(given.kept),
-            place: if self.rules.crawls { Place::of(Kept(given.kept)) } else { None },
+            depth: place.map(|place| place.depth),
+            parent: match place {
+                Some(place) => place.parent,
+                None => pages::parent_of(id).filter(|_| self.paging.is_some()),
+            },
+            page: self.paging.is_some().then(|| pages::page_of(id)),
             attempts: Some(by.attempts),
             worker: Some(by.slot),
             error: Some(error),
@@ -198,6 +220,7 @@ impl Runtime<'_> {
             self.out.notes.pass_on(given.input);
         }
         self.emit(id, ending, &encoded);
+        self.end_list(id, ListEnd::Error);
     }
 
     /// Hands the lines of this turn to the writer, or keeps them while it is behind.
@@ -272,6 +295,7 @@ impl Runtime<'_> {
         let progress = &mut self.out.progress;
         (progress.retries, progress.bytes) = (counts.retries, counts.bytes);
         progress.unchanged = counts.unchanged;
+        progress.list_counts = self.paging.as_ref().map(Paging::counts).unwrap_or_default();
         progress.prefix = self.parts.feed.prefix();
         let now = clock::now();
         if self.learned_due <= now && self.parts.queue.is_recorded() {
@@ -281,8 +305,9 @@ impl Runtime<'_> {
         }
     }
 
-    /// Passes on a final result of a worker, and what travels beside its record.
-    fn emit_noted(&mut self, outcome: &Outcome, line: &[u8]) {
+    /// Passes on a final result of a worker, and what travels beside its record. `given` is its input, if the page may be
+    /// the first one of a list.
+    fn emit_noted(&mut self, now: Instant, outcome: &Outcome, line: &[u8], given: Option<GivenFirst>) {
         let Parts { record, found, note } = outcome.split(line);
         if self.parts.queue.keeps_notes() {
             self.out.notes.push(note);
@@ -292,6 +317,7 @@ impl Runtime<'_> {
             self.out.found.push((outcome.id, found.to_vec()));
         }
         self.emit(outcome.id, ending(outcome), record);
+        self.go_on(now, outcome, note, given);
     }
 
     /// Passes on a final result: in order if needed, else as it comes.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use shared::clock;
+use shared::pages::page_of;
 use shared::record::ErrorKind;
 use supervisor_core::frontier::HostRef;
 use supervisor_core::gather::Ordered;
@@ -10,6 +11,7 @@ use supervisor_core::pool::Event;
 
 use super::feed::FeedError;
 use super::handing::UNCERTAIN;
+use super::pages::Paging;
 use super::records::Given;
 use super::robots::RobotsGate;
 use super::{CHUNK_BYTES_MAX, Runtime};
@@ -70,9 +72,11 @@ impl Runtime<'_> {
                 }
             }
         }
-        took |= self.ask_for_robots(now);
+        took |= self.ask_for_robots(now) | self.paging.as_mut().is_some_and(Paging::take_asked);
         let waits = self.robots.as_ref().is_some_and(RobotsGate::holds_any);
-        if self.is_source_done() && !waits && !self.source_told {
+        // Any page that has no record yet may lead to another one.
+        let leads_on = self.paging.is_some() && self.inputs_left() > 0;
+        if self.is_source_done() && !waits && !leads_on && !self.source_told {
             self.source_told = true;
             self.pool.handle_event(now, Event::SourceEnded);
         } else if took {
@@ -80,7 +84,7 @@ impl Runtime<'_> {
         }
     }
 
-    fn take(&mut self, now: Instant, item: SourceItem) {
+    pub(super) fn take(&mut self, now: Instant, item: SourceItem) {
         if let Some(why) = &item.refused {
             let kind = self.rules.refused_as;
             return self.refuse(item.id, Given { input: &item.input, kept: &item.kept }, kind, why);
@@ -97,6 +101,10 @@ impl Runtime<'_> {
         let host = item.host.as_ref().map(|host| HostRef { name: &host.name, local: host.local });
         match self.rules.target {
             TargetKind::Lines => self.pool.submit_lines(now, item.id, item.input, item.inputs),
+            // A list that has begun is ended first, so that few are open at a time.
+            TargetKind::Url if self.paging.is_some() && page_of(item.id) > 1 => {
+                self.pool.submit_first(now, item.id, item.input, item.kept, host)
+            }
             TargetKind::Url | TargetKind::Path => self.pool.submit(now, item.id, item.input, item.kept, host),
         };
     }

@@ -49,6 +49,7 @@ fn of_requests(spec: &FetchSpec) -> Vec<Fact> {
         // Not combined with it.
         save: _,
         since: _,
+        next: _,
         header_scope,
         blocked,
         transport,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use shared::job::Mode;
 use shared::record::ErrorKind;
 use supervisor_core::gather::{Gather, Latencies, Latency, LatencyBin, LoadCurve, Timeline};
+use supervisor_core::pages::ListCounts;
 use utoipa::ToSchema;
 
 use crate::crawl::CrawlSummary;
@@ -90,6 +91,10 @@ pub struct Summary {
     /// Failed records by kind.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// How lists of pages ended (--next), by reason; absent if pages are not followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, u64>>)]
+    pub lists: Option<ListCounts>,
     /// Sitemaps that could not be read, whose pages are missing; absent if zero.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sitemaps_failed: u64,
@@ -201,6 +206,7 @@ impl Summary {
             refused: gather.refused(),
             retries_over_budget: gather.over_budget(),
             unchanged: counts.unchanged,
+            lists: None,
             bytes: counts.bytes,
             wall_s: thousandths(wall_s),
             cpu_s: thousandths(facts.cpu.as_secs_f64()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use shared::record::ErrorKind;
+use supervisor_core::pages::ListCounts;
 
 use super::{LoginSummary, PerProxy, PerWorker, Summary};
 use crate::crawl::CrawlSummary;
@@ -85,6 +86,9 @@ fn rows(summary: &Summary) -> Vec<(&'static str, String, Emphasis)> {
             rows.push(("not followed", cut.collect::<Vec<_>>().join(", "), Plain));
         }
     }
+    if let Some(lists) = &summary.lists {
+        rows.push(("lists", ends(lists), Plain));
+    }
     let counts = [
         ("unchanged", summary.unchanged),
         ("quarantined", summary.quarantined),
@@ -157,6 +161,21 @@ fn done(summary: &Summary) -> String {
 /// Formats failures, such as `12: 8 timeout, 4 http_status`, most frequent first.
 fn failures(summary: &Summary) -> String {
     format!("{}: {}", units::count(summary.failed), kinds(&summary.errors))
+}
+
+/// Formats how lists of pages ended, such as `12 ended: 10 at their last page, 2 at --pages-max`.
+fn ends(lists: &ListCounts) -> String {
+    let ways = [
+        (lists.end, "at their last page"),
+        (lists.pages_max, "at --pages-max"),
+        (lists.looped, "at a page that they had before"),
+        (lists.no_link, "where the next link was none"),
+        (lists.error, "at a page with an error"),
+    ];
+    let ways = ways.into_iter().filter(|(count, _)| *count > 0);
+    let ways: Vec<_> = ways.map(|(count, way)| format!("{} {way}", units::count(count))).collect();
+    let colon = if ways.is_empty() { "" } else { ": " };
+    format!("{} ended{colon}{}", units::count(lists.all()), ways.join(", "))
 }
 
 /// Formats failed inputs, such as `12 of 200 inputs failed: 8 timeout, 4 http_status`; `None` if none failed.

@@ -22,6 +22,7 @@ pub mod linked;
 mod listener;
 mod logins;
 mod options;
+mod pages;
 pub mod prose;
 mod redirects;
 mod robots;
@@ -64,6 +65,7 @@ struct Origin {
     robots: robots::RobotsKind,
     versions: versions::Versions,
     accounts: logins::Accounts,
+    mended: pages::Mended,
 }
 
 impl Origin {
@@ -104,6 +106,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             robots: options.robots,
             versions: versions::Versions::default(),
             accounts: logins::Accounts::default(),
+            mended: pages::Mended::default(),
         });
         let app = router(&origin).into_make_service_with_connect_info::<Sabotage>();
         writeln!(std::io::stdout(), "listening on {url}").context("cannot say where I listen")?;
@@ -137,6 +140,7 @@ fn router(origin: &Arc<Origin>) -> Router {
         .merge(linked::routes())
         .merge(broken::routes())
         .merge(versions::routes())
+        .merge(pages::routes())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(origin), stats::track))
         .with_state(Arc::clone(origin))
 }

@@ -37,6 +37,7 @@ mod load;
 mod login;
 mod map;
 mod modes;
+mod next;
 mod once;
 mod ordered;
 mod output;

@@ -10,6 +10,7 @@ use shared::encoder::{Begun, Encoder};
 use shared::framed;
 use shared::job::{JobSpec, Work};
 use shared::kept::Kept;
+use shared::pages;
 use shared::protocol::{Outcome, RECORD_BYTES_MAX, Target, Verdict};
 use shared::record::{ErrorKind, Fields, Record, RecordError};
 use shared::select;
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     notes_begun: bool,
     /// Whether targets carry where they were found.
     crawls: bool,
+    /// Whether pages are followed to the next ones.
+    paged: bool,
     names: Vec<String>,
     slot: u32,
     job_started_us: u64,
@@ -78,6 +81,7 @@ impl Context {
             goes_on: job.then.is_some(),
             notes_begun: job.is_at_most_once(),
             crawls: matches!(job.work, Work::Crawl(_)),
+            paged: job.follows_pages(),
             names: select::names(&job.fields, job.each.as_ref(), &job.presets),
             slot: job.slot,
             job_started_us: job.started_us,
@@ -254,13 +258,19 @@ impl Context {
         };
         let input = String::from_utf8_lossy(&target.input);
         let saved = waited.recording.saved();
+        let place = if self.crawls { Place::of(Kept(&target.kept)) } else { None };
         let record = Record {
             id: target.id,
             url: waited.is_url.then_some(&*input),
             path: (!waited.is_url).then_some(&*input),
             keep: Kept(&target.kept),
-            place: if self.crawls { Place::of(Kept(&target.kept)) } else { None },
+            depth: place.map(|place| place.depth),
+            parent: match place {
+                Some(place) => place.parent,
+                None => pages::parent_of(target.id).filter(|_| self.paged),
+            },
             found: findings.found.as_ref().map(|found| found.len()),
+            page: self.paged.then(|| pages::page_of(target.id)),
             final_url: findings.final_url.as_ref().map(Url::as_str),
             status: findings.status,
             attempts: Some(target.attempt),
@@ -288,9 +298,14 @@ impl Context {
     }
 }
 
-/// Appends what a later run should know of the page: this page, or what an earlier run knows if there is none. Returns
+/// Appends what the page says about the next one, or what a later run should know of it: this page, or what an earlier run knows if there is none. Returns
 /// its length.
 fn append_note(recording: &Recording, findings: &Findings, verdict: &Verdict, out: &mut Vec<u8>) -> u64 {
+    if let (Some(next), Verdict::Ok) = (&findings.next, verdict) {
+        let before = out.len();
+        next.encode(out);
+        return (out.len() - before) as u64;
+    }
     let Some(condition) = &recording.condition else { return 0 };
     let note = match (verdict, &findings.product) {
         (Verdict::Ok, Product::Fields(fields)) => {

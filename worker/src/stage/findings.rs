@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Method;
 use shared::crawl::Found;
 use shared::login::LoginAnswer;
+use shared::pages::NextPage;
 use shared::protocol::{ExitFault, ExitUse, Target, Verdict};
 use shared::record::{ErrorKind, FieldValue};
 use shared::robots::RobotsAnswer;
@@ -26,6 +27,8 @@ pub(super) struct Findings {
     pub(super) product: Product,
     /// Its links, for a crawl.
     pub(super) found: Option<Box<Found>>,
+    /// What the page says about the next one of its list, if pages are followed.
+    pub(super) next: Option<NextPage>,
 }
 
 /// What became of a target.
@@ -75,6 +78,7 @@ impl Findings {
             charset: charset.map(Cow::Borrowed),
             product,
             found: None,
+            next: None,
         }
     }
 
@@ -87,6 +91,7 @@ impl Findings {
             charset: unchanged.charset.map(Cow::Owned),
             product: Product::Fields(unchanged.fields),
             found: None,
+            next: None,
         }
     }
 
@@ -179,6 +184,7 @@ impl From<Failure> for Findings {
                 retry_after: failure.retry_after,
             }),
             found: None,
+            next: None,
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) mod map;
 mod media_type;
 #[cfg(test)]
 mod mutation;
+mod next;
 mod robots;
 mod save;
 mod sitemap;

@@ -47,6 +47,11 @@ pub(crate) fn parse_elements(text: &str, base: usize) -> Result<String, Refusal>
     parse(text, base).map(|(css, _)| css)
 }
 
+/// Whether a selector that [`parse`] accepts ends with a step that says what to take. Steps may follow it.
+pub(crate) fn says_what_to_take(text: &str) -> bool {
+    matches!(step_start(text), Ok(Some(_)))
+}
+
 /// Cuts `::text`, `::attr(NAME)` or `::html` off the end of a selector that starts at
 /// byte `base` of the flag.
 fn split_last_step(selector: &str, base: usize) -> Result<(&str, Take), Refusal> {

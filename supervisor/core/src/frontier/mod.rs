@@ -150,14 +150,20 @@ impl Frontier {
 
     /// Adds a fresh target. A target without a host has no limit.
     pub fn push(&mut self, now: Instant, id: u64, host: Option<HostRef<'_>>) {
+        self.add(now, host, |lane| lane.push_back(id));
+    }
+
+    /// Adds a fresh target that goes before all others of its host.
+    pub fn push_first(&mut self, now: Instant, id: u64, host: Option<HostRef<'_>>) {
+        self.add(now, host, |lane| lane.push_front(now, id));
+    }
+
+    fn add(&mut self, now: Instant, host: Option<HostRef<'_>>, add: impl FnOnce(&mut Lane)) {
         self.pending += 1;
-        let Some(host) = host else {
-            self.hostless.push_back(id);
-            return;
-        };
+        let Some(host) = host else { return add(&mut self.hostless) };
         let host = self.intern(now, host);
         if let Some(host) = self.hosts.get_mut(host) {
-            host.lane.push_back(id);
+            add(&mut host.lane);
         }
         self.note_hopeless(now, host);
         self.settle(now, host);

@@ -229,6 +229,28 @@ impl Pool {
         fresh
     }
 
+    /// Adds a target, as [`Self::submit`] does, that goes before all others of its host.
+    pub fn submit_first(
+        &mut self,
+        now: Instant,
+        id: u64,
+        input: Vec<u8>,
+        kept: Vec<u8>,
+        host: Option<HostRef<'_>>,
+    ) -> bool {
+        let fresh = self.ledger.submit(id, input, kept, 1);
+        if fresh {
+            self.frontier.push_first(now, id, host);
+        }
+        fresh
+    }
+
+    /// Returns the input of a target that has no record yet, and the values that it carries along.
+    #[must_use]
+    pub fn given(&self, id: u64) -> Option<(&[u8], &[u8])> {
+        self.ledger.given(id)
+    }
+
     /// Leaves at least `delay` between two starts at this host. It lasts while the host has targets.
     pub fn set_delay(&mut self, now: Instant, host: HostRef<'_>, delay: Duration) {
         self.frontier.set_delay(now, host, delay);

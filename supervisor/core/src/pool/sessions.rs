@@ -226,7 +226,8 @@ impl Pool {
             let load = self.ledger.load(id);
             let step = sessions.sessions.seen_out(id, number);
             self.ledger.retry(id, Failure::Exit);
-            if step != Step::Stay {
+            // Also of a host that was not known to lead to such pages.
+            if step != Step::Stay || sessions.sessions.is_busy() {
                 self.frontier.bar(now, host);
             }
             self.frontier.ask_again(now, id, host, answer);
@@ -327,7 +328,8 @@ impl Pool {
         if let Some(proxies) = &mut self.proxies {
             proxies.begin_session(None);
         }
-        let is_first = number == 1;
+        // Until a login has succeeded, the jar is as the user gave it.
+        let is_first = sessions.sessions.counts().logins == 0 && !sessions.config.start.is_in;
         self.commands.push_back(Command::BeginSession(SessionBegun { number, profile, is_first }));
         self.submit_own(now, LOGIN_IDS, login);
     }

@@ -10,6 +10,7 @@ mod csv;
 mod extract;
 mod input;
 mod network;
+mod next;
 mod output;
 mod pool;
 mod program;
@@ -34,6 +35,7 @@ pub(super) use self::csv::{CsvFlags, ReadingFlags, TableFlags};
 pub(super) use self::extract::ExtractFlags;
 pub(super) use self::input::{ListFlags, PathFlags, UrlFlags};
 pub(super) use self::network::{AddressPolicyFlag, CookiesFlag, NetworkFlags, PerHostKeyFlag, RobotsFlag};
+pub(super) use self::next::NextFlags;
 pub(super) use self::output::{OutputFlags, ShownFlags, SideFlags, WhenFlag};
 pub(super) use self::pool::{ModeFlag, PoolFlags, SandboxFlag};
 pub(super) use self::program::{MapFlags, RecordProgramFlags};
@@ -121,6 +123,8 @@ pub(super) struct FetchFlags {
     pub(super) save: SaveFlags,
     #[command(flatten)]
     pub(super) since: SinceFlags,
+    #[command(flatten)]
+    pub(super) next: NextFlags,
     #[command(flatten)]
     pub(super) output: OutputFlags,
 }

@@ -53,6 +53,7 @@ pub(super) fn plan(inputs: &[Input]) -> Plan {
             since: None,
             login: None,
             profiles: Vec::new(),
+            next: None,
         }),
         then: None,
         fields: Field::parse_all(&["title=title::text"]).unwrap(),
@@ -196,6 +197,7 @@ impl Run {
             held: Vec::new(),
             uncertain: None,
             found_bytes: None,
+            lists: ListChanges::new(),
         };
         self.store.commit(&commit).unwrap();
         self.state.output_bytes = commit.output_bytes;
@@ -390,6 +392,7 @@ fn a_full_disk_leaves_what_was_committed_needs_root() {
             held: Vec::new(),
             uncertain: None,
             found_bytes: None,
+            lists: ListChanges::new(),
         }) {
             break error.to_string();
         }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use shared::json::{self, Json, Members};
+use shared::pages;
 use shared::record::ErrorKind;
 use url::Url;
 
@@ -324,8 +325,48 @@ fn copy_lines(plan: &Plan, failed: &BTreeSet<u64>, path: &Path) -> Result<(), Re
 }
 
 /// Calls `take` with each record of the job that has an error, unless its request may have been sent and must not be
-/// sent again.
+/// sent again. If pages are followed, `take` gets the first page of each list that has such a record: the list is
+/// fetched from there, because what follows may be others by now.
 fn each_failed(retry: &Retry, mut take: impl FnMut(FailedRecord) -> io::Result<()>) -> io::Result<()> {
+    if !retry.input.document.contains_key("next") {
+        return each_record(retry, |line| match failed_in(line) {
+            Some(seen) => take(seen),
+            None => Ok(()),
+        });
+    }
+    let mut firsts = BTreeSet::new();
+    each_record(retry, |line| {
+        firsts.extend(failed_in(line).map(|seen| pages::input_of(seen.id)));
+        Ok(())
+    })?;
+    each_record(retry, |line| match first_page_in(line) {
+        Some(seen) if firsts.remove(&seen.id) => take(seen),
+        Some(_) | None => Ok(()),
+    })?;
+    match firsts.first() {
+        None => Ok(()),
+        Some(id) => {
+            Err(io::Error::other(format!("the record of input {id}, at which a list begins, is damaged")))
+        }
+    }
+}
+
+fn failed_in(line: &[u8]) -> Option<FailedRecord> {
+    let seen: FailedRecord = serde_json::from_slice(line).ok()?;
+    seen.error.as_ref().is_some_and(|error| error.kind != ErrorKind::Uncertain.name()).then_some(seen)
+}
+
+/// Reads what stands before the page in the record of a first page. What comes after it may be long, and cut off.
+fn first_page_in(line: &[u8]) -> Option<FailedRecord> {
+    memchr::memmem::find_iter(line, b",\"page\":1,").find_map(|at| {
+        // Within a value that is kept, this closes too little.
+        let head = [line.get(..at)?, b"}"].concat();
+        serde_json::from_slice(&head).ok()
+    })
+}
+
+/// Calls `take` with the beginning of each record of the job.
+fn each_record(retry: &Retry, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let file = match File::open(&retry.records) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
@@ -333,16 +374,12 @@ fn each_failed(retry: &Retry, mut take: impl FnMut(FailedRecord) -> io::Result<(
     let mut lines = BufReader::with_capacity(1 << 20, file.take(retry.committed));
     let mut line = Vec::new();
     while next_line(&mut lines, &mut line)? {
-        if let Ok(seen) = serde_json::from_slice::<FailedRecord>(&line)
-            && seen.error.as_ref().is_some_and(|error| error.kind != ErrorKind::Uncertain.name())
-        {
-            take(seen)?;
-        }
+        take(&line)?;
     }
     Ok(())
 }
 
-/// Reads the next record. One that is too long to have an error is left out. Returns false at the end.
+/// Reads the next record, the end of which is left out if it is too long to have an error. Returns false at the end.
 fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut any = false;
@@ -368,6 +405,21 @@ fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_found_by_the_head_of_its_first_record() {
+        let head =
+            |line: &str| first_page_in(line.as_bytes()).map(|seen| (seen.id, seen.url.unwrap_or_default()));
+        let inner = r#"{"id":7,"url":"u","keep":{"a":{"b":2,"page":1,"c":3}},"page":1,"final_url":"cut o"#;
+        for (line, want) in [
+            (r#"{"id":7,"url":"u","page":1,"fields":{}}"#, Some((7, "u".to_owned()))),
+            (inner, Some((7, "u".to_owned()))),
+            (r#"{"id":7,"url":"u","parent":1,"page":2,"fields":{}}"#, None),
+            (r#"{"id":7,"url":"\",\"page\":1,","page":3,"fields":{}}"#, None),
+        ] {
+            assert_eq!(head(line), want, "{line}");
+        }
+    }
 
     #[test]
     fn failed_pages_of_sitemaps_do_not_become_home() {

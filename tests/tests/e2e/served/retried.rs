@@ -104,3 +104,21 @@ fn pages_of_a_sitemap_keep_their_columns() {
         (&json!("http://127.0.0.1:1/"), &json!({"lastmod": null}))
     );
 }
+
+/// A list is fetched from its first page on, because what follows may be others by now.
+#[test]
+fn a_list_of_pages_is_fetched_again_from_its_first_page() {
+    let (origin, served) = (Origin::start(), Served::start(&[]));
+    let whole = origin.url("/list/whole/1?of=3");
+    let broken = origin.url("/list/broken/1?of=2&end=broken");
+    let document = json!({
+        "command": "fetch", "urls": [whole, broken], "next": "a[rel=next]", "retries": 0, "select": ["t=title"],
+    });
+    let (first, again) = retried(&served, &document, || drop(origin.get("/mend-list/broken")));
+    assert_eq!((&first["counts"]["ok"], &first["counts"]["failed"]), (&json!(5), &json!(1)), "{first}");
+    assert_eq!((&again["counts"]["ok"], &again["counts"]["failed"]), (&json!(3), &json!(0)), "{again}");
+    let records = served.records(again["id"].as_u64().unwrap());
+    let mut titles: Vec<_> = records.iter().map(|record| record["fields"]["t"].as_str().unwrap()).collect();
+    titles.sort_unstable();
+    assert_eq!(titles, ["broken, page 1", "broken, page 2", "broken, page 3"]);
+}

@@ -124,6 +124,7 @@ impl<'a> Exchange<'a> {
         }
         let sent = match wanted {
             Wanted::Login => login::sent(kept),
+            Wanted::Check => Ok(None),
             Wanted::Page | Wanted::Listed | Wanted::Robots { .. } => {
                 rules.sending.as_ref().map(|sending| sending.fill(kept)).transpose()
             }
@@ -524,6 +525,9 @@ impl<'a> Exchange<'a> {
         self.downgraded = false;
         self.distance = self.homes.follow(&self.hop.rules.scope, &self.hop.url, &mut next);
         self.hop.url = next;
+        if !self.is_login && self.hop.rules.login.as_ref().is_some_and(|login| login.covers(&self.hop.url)) {
+            self.recording.needs_login_now();
+        }
         if let Some(sent) = &mut self.sent {
             sent.redirect(status);
         }

@@ -44,6 +44,8 @@ pub(crate) enum Wanted {
     Page,
     /// The same, of a sitemap, or a sitemap itself: others may have named it.
     Listed,
+    /// A page that shows whether the session is alive, and that the user named for this: a GET, whatever the job sends.
+    Check,
     /// A request of a login. What it carries along is the request, if that is more than a page.
     Login,
     /// A robots.txt, of which only the start is read.
@@ -58,6 +60,10 @@ impl Wanted {
         if target.is_login() {
             return Self::Login;
         }
+        // A page of the job's own carries along what its request needs.
+        if target.is_check() && target.kept.is_empty() {
+            return Self::Check;
+        }
         let named = !Kept(&target.kept).is_found();
         match (target.is_robots(), named) {
             (true, named) => Self::Robots { named },
@@ -69,7 +75,7 @@ impl Wanted {
     /// Whether the user named it, so that its origin may have the user's secrets.
     const fn is_named(self) -> bool {
         match self {
-            Self::Page | Self::Login => true,
+            Self::Page | Self::Check | Self::Login => true,
             Self::Listed => false,
             Self::Robots { named } => named,
         }

@@ -139,6 +139,11 @@ impl Recording {
         is_over
     }
 
+    /// A redirect has led to a page that needs the login.
+    pub(super) const fn needs_login_now(&mut self) {
+        self.is_judged = true;
+    }
+
     /// Whether the page is one that needs the login.
     pub(in crate::stage) const fn needs_login(&self) -> bool {
         self.is_judged

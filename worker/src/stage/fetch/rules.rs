@@ -247,6 +247,7 @@ pub(super) mod tests {
             since: None,
             login: None,
             profiles: Vec::new(),
+            next: None,
         }
     }
 

@@ -1,10 +1,13 @@
 //! `fetch`: a target is a URL. Its page is fetched, then its fields are extracted.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use http::StatusCode;
 use shared::job::{FetchSpec, JobSpec, RecordEncoding};
+use shared::pages::NextPage;
 use shared::protocol::Target;
 use shared::record::FieldValue;
 use shared::save::SaveSpec;
@@ -21,9 +24,10 @@ use crate::stage::findings::{Findings, Product};
 use crate::stage::links::{self, Links, PageLinks};
 use crate::stage::login::Login;
 use crate::stage::media_type::MediaType;
+use crate::stage::next::NextFinder;
 use crate::stage::save::{FileSlot, Files};
 use crate::stage::{Blocking, Compute, Interleaved, robots};
-use extract::{Extractor, Kind, Page};
+use extract::{Extracted, Extractor, Kind, Page};
 
 /// Fetches pages.
 pub(crate) struct Fetch<C> {
@@ -43,6 +47,8 @@ pub(crate) struct Fetch<C> {
     notes: Option<Notes>,
     /// Finds the links of pages, for a crawl.
     links: Option<Links>,
+    /// Finds the link to the next page, if pages are followed.
+    next: Option<NextFinder>,
 }
 
 impl<C: Client> Fetch<C> {
@@ -56,7 +62,15 @@ impl<C: Client> Fetch<C> {
         if let RecordEncoding::Warc(_) = job.encoding {
             client.name_peers();
         }
-        let extractor = Extractor::new(&job.fields, job.each.as_ref(), &job.presets)?;
+        let each = job.each.as_ref();
+        let (next, wanted) = match &spec.next {
+            Some(next) => {
+                let (finder, wanted) = NextFinder::new(next, &job.fields, each)?;
+                (Some(finder), Cow::Owned(wanted))
+            }
+            None => (None, Cow::Borrowed(job.fields.as_slice())),
+        };
+        let extractor = Extractor::new(&wanted, each, &job.presets)?;
         let rules = PageRules::new(spec, job.parse_timeout)?;
         let login = spec.login.as_deref().map(|login| Login::new(login, job.parse_timeout)).transpose()?;
         let robots_token = spec.product_token().to_owned();
@@ -67,7 +81,19 @@ impl<C: Client> Fetch<C> {
         let files = spec.save.as_deref().map(open).transpose()?;
         let fields = select::names(&job.fields, job.each.as_ref(), &job.presets).len();
         let (parse_timeout, notes) = (job.parse_timeout, spec.since.as_ref().map(|_| Notes::default()));
-        Ok(Self { client, extractor, fields, rules, login, parse_timeout, robots_token, files, notes, links })
+        Ok(Self {
+            client,
+            extractor,
+            fields,
+            rules,
+            login,
+            parse_timeout,
+            robots_token,
+            files,
+            notes,
+            next,
+            links,
+        })
     }
 
     /// What is asked and noted of a target's page, if pages are compared with those of an earlier run.
@@ -100,11 +126,19 @@ impl<C: Client> Fetch<C> {
             parse_timeout: self.parse_timeout,
         };
         let extracted = self.extractor.extract(page, &mut Cursor::new(fetched.body.as_slice()));
+        let mut next = None;
         let (charset, product) = match extracted {
-            Ok(extracted) => (Some(extracted.charset), Product::Fields(extracted.values)),
+            Ok(Extracted { mut values, charset }) => {
+                let found = self.next.as_ref().map(|finder| finder.find(page, &fetched.body, &mut values));
+                // The server was not asked whether the page has changed, so this is its last word.
+                next = found.filter(|_| fetched.status != StatusCode::NOT_MODIFIED);
+                (Some(charset), Product::Fields(values))
+            }
             Err(error) => (None, Product::problem(error.kind(), error.to_string())),
         };
-        let Some(links) = &self.links else { return Findings::of_response(fetched, charset, product) };
+        let Some(links) = &self.links else {
+            return Findings { next, ..Findings::of_response(fetched, charset, product) };
+        };
         match links.find(target, &fetched, page, tags) {
             Ok(PageLinks { found, is_indexed }) => {
                 let product = if is_indexed { product } else { links::not_indexed() };
@@ -120,8 +154,9 @@ impl<C: Client> Fetch<C> {
     /// What is known of a page that only its file holds.
     fn unread(&self, fetched: Fetched) -> Findings {
         let product = Product::Fields(vec![FieldValue::Null; self.fields]);
+        let next = self.next.as_ref().map(|_| NextPage::Unread);
         let found = self.links.as_ref().map(|_| links::unread());
-        Findings { found, ..Findings::of_response(fetched, None, product) }
+        Findings { next, found, ..Findings::of_response(fetched, None, product) }
     }
 }
 

@@ -13,10 +13,15 @@ const OTHER: HostRef<'_> = HostRef { name: "other", local: true };
 
 /// A job with four pages of a site that needs a login, and one of another site.
 fn rig() -> Rig {
+    rig_with(None)
+}
+
+/// The same; the user may have named a page to check the session with.
+fn rig_with(check: Option<LoginStep>) -> Rig {
     let login = LoginHost { name: Arc::from(SITE.name), local: true };
     let config = SessionsConfig {
         login: LoginStep { input: b"login".to_vec(), kept: Vec::new(), host: login },
-        check: None,
+        check,
         may_repeat: true,
         covers: Arc::new(|input| input.starts_with(b"site")),
         profiles: 0,
@@ -102,7 +107,9 @@ fn a_session_that_ends_costs_one_login_and_late_answers_none() {
 
 #[test]
 fn a_page_that_the_account_may_not_see_has_its_record_and_costs_no_attempt() {
-    let mut rig = rig();
+    let login = LoginHost { name: Arc::from(SITE.name), local: true };
+    let check = LoginStep { input: b"site check".to_vec(), kept: Vec::new(), host: login };
+    let mut rig = rig_with(Some(check));
     given(&mut rig);
     log_in(&mut rig, LOGIN_IDS);
     given(&mut rig);

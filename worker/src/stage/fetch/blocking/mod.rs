@@ -143,7 +143,7 @@ impl Client {
         let rules = match wanted {
             Wanted::Page | Wanted::Listed => &self.rules,
             Wanted::Robots { .. } => &self.robots_rules,
-            Wanted::Login => &self.login_rules,
+            Wanted::Check | Wanted::Login => &self.login_rules,
         };
         let mut exchange = Exchange::new(rules, url, wanted, kept, recording)?;
         let mut deadline = clock::now() + rules.timeout;
