@@ -279,9 +279,22 @@ mod tests {
         let post = spec().fill(head(false), values.to_vec(), None).unwrap();
         assert_eq!((post.url.as_str(), post.method.as_str()), ("https://a.example/do", "POST"));
         assert_eq!(post.body.unwrap().0, "csrf=t&user=me&password=p%26w");
-        let get = spec().fill(head(true), values.to_vec(), None).unwrap();
-        assert_eq!(get.url, "https://a.example/do?csrf=t&user=me&password=p%26w");
-        assert_eq!(get.body, None);
+    }
+
+    #[test]
+    fn secrets_are_sent_neither_in_a_url_nor_in_the_clear() {
+        let head = |action: &str, is_get| Some(FormHead { action: Url::parse(action).unwrap(), is_get });
+        for (action, is_get, why) in [
+            ("https://a.example/do", true, "its form sends its fields in the URL"),
+            ("http://a.example/do", false, "its form sends its fields without TLS"),
+        ] {
+            let refused = spec().fill(head(action, is_get), Vec::new(), None).unwrap_err();
+            assert!(refused.starts_with(why), "{refused}");
+        }
+        let without = LoginSpec { fields: Vec::new(), ..spec() };
+        let get =
+            without.fill(head("https://a.example/do", true), vec![("a".into(), "b".into())], None).unwrap();
+        assert_eq!((get.url.as_str(), get.body), ("https://a.example/do?a=b", None));
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn archives_hold_no_cookies_and_no_robots_txt_gets_any() {
         assert_eq!(outcome.unwrap().body, b"");
     }
     let known = [pair.blocking.cookies(), pair.event_loop.cookies()];
-    for changes in known.map(|cookies| cookies.unwrap().changes()) {
+    for (_, changes) in known.map(|cookies| cookies.unwrap().changes()) {
         assert_eq!(format!("{changes:?}"), "[Cookie(127.0.0.1/ sid=***)]");
     }
 }
