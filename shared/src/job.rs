@@ -202,7 +202,7 @@ pub struct FetchSpec {
     pub since: Option<Box<SinceSpec>>,
     /// How the job logs in, if it does.
     pub login: Option<Box<LoginSpec>>,
-    /// The browsers as which sessions show themselves: one is drawn for each session. Empty is none.
+    /// The header profiles. Each session gets one of them at random; there may be none.
     pub profiles: Vec<Profile>,
     /// How pages are followed to the next ones, if they are.
     pub next: Option<Box<NextSpec>>,

@@ -1,5 +1,5 @@
-//! `[login]` and `[[profile]]`: how a job logs in, how it sees that it is no longer logged in, and as which browser it
-//! shows itself. Data and pure rules; nothing here sends anything.
+//! `[login]` and `[[profile]]`: how a job logs in, how it sees that it is no longer logged in, and which headers
+//! it sends in each session. Data and pure rules; nothing here sends anything.
 //!
 //! A login has one step or two. If there is a form or a token, its page is fetched first, and the worker makes the
 //! request out of that ([`LoginSpec::fill`]). The supervisor sends it on as a target of its own, so that it keeps the
@@ -187,7 +187,8 @@ impl LoginSpec {
             match place {
                 TokenPlace::Field(name) => given.push((name.clone(), token)),
                 TokenPlace::Header(name) => {
-                    HeaderValue::try_from(token.as_str()).map_err(|_| "the token is no header".to_owned())?;
+                    HeaderValue::try_from(token.as_str())
+                        .map_err(|_| "the token cannot be sent in a header".to_owned())?;
                     headers.push((name.clone(), token));
                 }
             }

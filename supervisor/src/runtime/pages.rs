@@ -113,6 +113,9 @@ impl Runtime<'_> {
 
     /// Goes on from a page whose record was passed on, if it says where.
     pub(super) fn go_on(&mut self, now: Instant, outcome: &Outcome, note: &[u8], given: Option<GivenFirst>) {
+        if self.paging.is_none() {
+            return;
+        }
         let why = match (&outcome.verdict, note) {
             (Verdict::Ok, []) => ListEnd::End,
             (Verdict::Ok, note) => match NextPage::decode(note) {

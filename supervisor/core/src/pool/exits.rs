@@ -82,20 +82,32 @@ impl Pool {
             self.frontier.give_back(now, id, host);
             return false;
         }
+        let trouble = self.proxies.as_ref().map_or_else(String::new, |proxies| proxies.trouble());
+        self.abandon_popped(now, id, host, ErrorKind::Proxy, format!("no proxy for it works: {trouble}"));
+        true
+    }
+
+    /// Ends a popped target that is not sent any more.
+    pub(super) fn abandon_popped(
+        &mut self,
+        now: Instant,
+        id: u64,
+        host: HostId,
+        kind: ErrorKind,
+        message: String,
+    ) {
         self.frontier.release(now, host, Answer::Unknown);
         self.forget_way(id);
-        let trouble = self.proxies.as_ref().map_or_else(String::new, |proxies| proxies.trouble());
         if let Some(live) = self.ledger.abandon(id) {
             self.commands.push_back(Command::Abandon(Box::new(Abandoned {
                 id,
                 attempts: live.attempt() - 1,
                 input: live.input.into_vec(),
                 kept: live.kept.into_vec(),
-                kind: ErrorKind::Proxy,
-                message: format!("no proxy for it works: {trouble}"),
+                kind,
+                message,
             })));
         }
-        true
     }
 
     /// Whether some target has a way, or may come that has one. Remembers which, because most targets may have none.

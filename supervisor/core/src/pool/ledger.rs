@@ -134,10 +134,6 @@ impl Ledger {
         true
     }
 
-    pub(crate) fn given(&self, id: u64) -> Option<(&[u8], &[u8])> {
-        self.live.get(&id).map(|live| (&*live.input, &*live.kept))
-    }
-
     fn insert(&mut self, id: u64, input: Box<[u8]>, kept: Box<[u8]>, inputs: u64) {
         self.bytes_waiting += input.len();
         self.live.insert(

@@ -248,7 +248,7 @@ impl Pool {
     /// Returns the input of a target that has no record yet, and the values that it carries along.
     #[must_use]
     pub fn given(&self, id: u64) -> Option<(&[u8], &[u8])> {
-        self.ledger.given(id)
+        self.ledger.content(id)
     }
 
     /// Leaves at least `delay` between two starts at this host. It lasts while the host has targets.

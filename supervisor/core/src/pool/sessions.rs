@@ -14,7 +14,7 @@ use wire::protocol::{CHECK_IDS, LOGIN_IDS, OWN_IDS, Outcome, SessionMark, Verdic
 use wire::record::ErrorKind;
 
 use super::credit::Load;
-use super::exchange::{Abandoned, Command, Disposition, Notice, SessionBegun};
+use super::exchange::{Command, Disposition, Notice, SessionBegun};
 use super::ledger::Failure;
 use super::{Pool, PoolState};
 use crate::frontier::{Answer, HostId, HostRef};
@@ -173,26 +173,10 @@ impl Pool {
                 self.frontier.bar(now, host);
                 self.frontier.ask_again(now, id, host, Answer::Unknown);
             }
-            Entry::Refuse => self.refuse_page(now, id, host),
+            Entry::Refuse => self.abandon_popped(now, id, host, ErrorKind::Login, REFUSED.to_owned()),
         }
         self.step(now, step);
         false
-    }
-
-    /// Ends a popped target that the account may not see.
-    fn refuse_page(&mut self, now: Instant, id: u64, host: HostId) {
-        self.frontier.release(now, host, Answer::Unknown);
-        self.forget_way(id);
-        if let Some(live) = self.ledger.abandon(id) {
-            self.commands.push_back(Command::Abandon(Box::new(Abandoned {
-                id,
-                attempts: live.attempt() - 1,
-                input: live.input.into_vec(),
-                kept: live.kept.into_vec(),
-                kind: ErrorKind::Login,
-                message: REFUSED.to_owned(),
-            })));
-        }
     }
 
     /// Learns what a result says about the session. Returns what becomes of it, if that decides.
